@@ -1,0 +1,130 @@
+"""The values that the parts of a home pass to each other. All are frozen.
+
+    Service   something on the home network with an address
+    Exposure  the public side of a service, as the user wants it
+    Status    how far an exposure has come
+
+What is stored on disk is `Exposure`, services with origin `manual`, and relays; what is
+discovered is never stored. Holds no behaviour beyond reading its own fields.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+__all__ = [
+    "Access",
+    "Exposure",
+    "Origin",
+    "Phase",
+    "Problem",
+    "Scheme",
+    "Service",
+    "Status",
+    "Target",
+    "replace",
+]
+
+
+class Scheme(StrEnum):
+    """How the edge speaks to a service."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class Origin(StrEnum):
+    """How a service became known."""
+
+    DISCOVERED = "discovered"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a service answers."""
+
+    scheme: Scheme
+    host: str  # an IP address or a name, lower case, IPv6 without brackets
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """Return host:port with IPv6 in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Return the address as a URL with a trailing slash."""
+        return f"{self.scheme}://{self.authority}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Something on the home network that could be exposed."""
+
+    id: str  # [a-z0-9-]{1,64}; stable over restarts and address changes
+    name: str
+    origin: Origin
+    target: Target
+    kind: str = "web"  # what the fallback icon shows: web, printer, camera, nas, …
+    title: str | None = None  # the <title> of its page
+    icon: str | None = None  # changes when the icon's bytes change; None: none found
+    reachable: bool | None = None  # the last probe; None: not probed yet
+    problem: str | None = None  # why the last probe failed, a sentence
+    moved_from: Target | None = None  # set when an exposure followed it to a new address
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A name and a password in front of an exposure."""
+
+    username: str
+    password_hash: str  # crypt(3) format; never leaves the home
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What the user wants to be public, kept on disk."""
+
+    service_id: str
+    name: str
+    target: Target  # pinned: mDNS may not move it while this address answers
+    relay_id: str
+    hostname: str  # lower case A-labels, no trailing dot
+    enabled: bool
+    access: Access | None = None
+
+
+class Phase(StrEnum):
+    """How far an exposure has come. The page shows these as steps, in this order."""
+
+    OFF = "off"
+    CHECKING_DNS = "checking_dns"
+    ORDERING = "ordering"  # asking the certificate authority
+    PROVING = "proving"  # the authority checks that we own the hostname
+    SWITCHING_ON = "switching_on"
+    LIVE = "live"
+    WAITING = "waiting"  # for the relay to be connected again
+    SWITCHING_OFF = "switching_off"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something failed, for the user."""
+
+    code: str
+    message: str
+    hint: str = ""
+    retry_at: float | None = None  # Unix time of the next try by itself; None: never
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What an exposure is doing now; never stored."""
+
+    phase: Phase
+    since: float  # Unix time
+    problem: Problem | None = None
+    certificate_expires: float | None = None  # Unix time
