@@ -1,0 +1,334 @@
+"""Keep state in one YAML file that a human can read, and never lose it.
+
+    read:   name.yaml ──parse──▶ migrate ──▶ schema ──▶ load ──▶ value
+               │ damaged: renamed to name.yaml.damaged-<time>
+               ▼
+            name.good.yaml (the last copy that could be read) ──▶ value
+
+    write:  value ──dump──▶ text ──read back──▶ two temporary files ──rename──▶
+            name.yaml, name.good.yaml
+
+A file is only ever replaced by a complete one. What cannot be read is set aside, never
+overwritten; a file of a newer Hearthgate is left alone and refused; a file of an older
+one is kept as name.yaml.version-<n> before the first write. To forget everything,
+delete both files.
+
+Knows nothing of homes and relays, and holds no current value: that is its owner's.
+All of it blocks: run it in a thread.
+"""
+
+from collections.abc import Callable, Mapping
+import contextlib
+from dataclasses import dataclass
+import itertools
+import logging
+import os
+from pathlib import Path
+import threading
+import time
+from typing import Any, Generic, TypeVar
+
+import voluptuous as vol
+
+from hearthgate.errors import HearthgateError
+from hearthgate.files import (
+    DataFolderInUseError,
+    NotAFileError,
+    StateError,
+    StateNotReadableError,
+    StateNotWritableError,
+    Temporary,
+    lock_folder,
+    private_folder,
+    read_capped,
+    rename,
+    write_private,
+)
+from hearthgate.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
+
+__all__ = [
+    "STATE_MAX_BYTES",
+    "Damage",
+    "DataFolderInUseError",
+    "StateError",
+    "StateFromFutureError",
+    "StateNotReadableError",
+    "StateNotWritableError",
+    "StateTooLargeError",
+    "YamlStore",
+    "lock_folder",
+    "private_folder",
+    "write_private",
+]
+
+_LOGGER = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# A home with 500 exposures needs about 150 KB. Reading a megabyte takes PyYAML a few
+# seconds, so a file that grew without bound must not keep the agent from starting.
+STATE_MAX_BYTES = 1024 * 1024
+
+
+class StateFromFutureError(StateError):
+    """Raise if a newer Hearthgate wrote the state."""
+
+    code = "state_from_future"
+    message = (
+        "{path} was written by a newer Hearthgate: it has version {found}, this one "
+        "reads up to version {known}. The file was left as it is."
+    )
+    hint = (
+        "Install a Hearthgate that reads version {found}, or put back the copy "
+        "that was made before the update."
+    )
+
+
+class StateTooLargeError(StateError):
+    """Raise if the state would grow beyond what is read back at the next start."""
+
+    code = "state_too_large"
+    message = "{path} would have {size} bytes, more than the {limit} that are allowed."
+    hint = "Remove services that you no longer need."
+    status = 507
+
+
+class _DamagedError(Exception):
+    """What is wrong with one file, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A file that could not be used, as the page and the log tell it."""
+
+    path: Path
+    reason: str
+    kept_as: Path | None  # None: it could not be renamed and is still in place
+    used_instead: Path | None  # None: nothing was left, the state started empty
+
+
+@dataclass(frozen=True, slots=True)
+class _Read(Generic[T]):
+    """A file that was read to its end."""
+
+    value: T
+    raw: bytes
+    version: int
+
+
+class YamlStore(Generic[T]):
+    """Read and write one state file. Thread-safe; lock the folder before using it.
+
+    `schema`, `load`, `dump` and the migrations see the data without its `version` key.
+    `migrations[n]` turns version n into n + 1 and gets data that nobody checked yet.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        version: int,
+        schema: vol.Schema,
+        load: Callable[[dict[str, Any]], T],
+        dump: Callable[[T], dict[str, Any]],
+        empty: Callable[[], T],
+        migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]],
+        title: str = "Hearthgate state",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Refuse a set of migrations with a gap (ValueError); touch no file yet."""
+        if set(migrations) != set(range(1, version)):
+            raise ValueError(f"version {version} needs migrations 1 to {version - 1}")
+        self.path = path
+        self.good_path = path.with_suffix(f".good{path.suffix}")
+        self.damage: Damage | None = None  # what the last read() had to set aside
+        self._version = version
+        self._schema = schema
+        self._load = load
+        self._dump = dump
+        self._empty = empty
+        self._migrations = migrations
+        self._title = title
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._older: _Read[T] | None = None  # to be kept before the first write
+        self._in_the_way: set[Path] = set()  # damaged, could not be renamed yet
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Own the folder of this store; see lock_folder."""
+        return lock_folder(self.path.parent)
+
+    def read(self) -> T:
+        """Return the stored value, from the good copy if need be, else an empty one.
+
+        Raises StateFromFutureError and StateNotReadableError; damage is no error but
+        logged, kept beside the file and told in `damage`.
+        """
+        with self._guard:
+            self.damage = None
+            self._older = None
+            self._in_the_way.clear()
+            try:
+                found = self._read_file(self.path)
+            except _DamagedError as err:
+                return self._recover(str(err))
+            if found is None:
+                return self._recover(None)
+            self._refresh_spare(found)
+            return self._use(found)
+
+    def write(self, value: T) -> None:
+        """Replace the file by this value, all or nothing, readable by the owner only.
+
+        Raises StateNotWritableError and StateTooLargeError, both with the old file
+        intact. A value that its own schema refuses is a bug: vol.Invalid.
+        """
+        text = self._text(value)
+        with self._guard:
+            self._clear_the_way()
+            with (
+                Temporary(self.path, text) as main,
+                Temporary(self.good_path, text) as good,
+            ):
+                main.replace()
+                # The value is safe from here on; an old spare is no reason to fail.
+                try:
+                    good.replace()
+                except StateNotWritableError as err:
+                    _LOGGER.warning("%s", err)
+
+    def _text(self, value: T) -> bytes:
+        body = {"version": self._version, **self._dump(value)}
+        comment = (
+            f"# {self._title}, version {self._version}. Hearthgate writes this file: "
+            "stop it before you edit.\n"
+        )
+        text = (comment + dump_yaml(body)).encode()
+        if len(text) > STATE_MAX_BYTES:
+            raise StateTooLargeError(
+                path=self.path, size=len(text), limit=STATE_MAX_BYTES
+            )
+        # What we write we can read: a state that only fails at the next start is lost.
+        back = parse_yaml(text)
+        back.pop("version")
+        self._load(self._schema(back))
+        return text
+
+    def _read_file(self, path: Path) -> _Read[T] | None:
+        """Return a file that can be used, None if there is none."""
+        try:
+            raw = read_capped(path, STATE_MAX_BYTES)
+            if raw is None:
+                return None
+            data = parse_yaml(raw)
+        except (NotAFileError, PlainYamlError) as err:
+            raise _DamagedError(str(err)) from err
+        version = self._version_of(path, data)
+        try:
+            value = self._load(self._schema(self._migrate(data, version)))
+        except (vol.Invalid, ValueError, HearthgateError) as err:
+            raise _DamagedError(f"it has a wrong value: {err}") from err
+        return _Read(value, raw, version)
+
+    def _version_of(self, path: Path, data: dict[str, Any]) -> int:
+        version = data.pop("version", None)
+        if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+            raise _DamagedError(f"its version is {version!r}, not a number from 1")
+        if version > self._version:
+            raise StateFromFutureError(path=path, found=version, known=self._version)
+        return version
+
+    def _migrate(self, data: dict[str, Any], version: int) -> dict[str, Any]:
+        for step in range(version, self._version):
+            try:
+                data = self._migrations[step](data)
+            except (LookupError, TypeError, AttributeError) as err:
+                raise _DamagedError(
+                    f"it can't be brought from version {step} to {step + 1}: {err!r}"
+                ) from err
+        return data
+
+    def _use(self, found: _Read[T]) -> T:
+        """Return the value, and remember a file that the first write must keep."""
+        self._older = found if found.version < self._version else None
+        return found.value
+
+    def _recover(self, reason: str | None) -> T:
+        """Start from the spare; reason says what is wrong with the file, None: gone."""
+        try:
+            spare = self._read_file(self.good_path)
+        except _DamagedError as err:
+            kept = self._set_aside(self.good_path)
+            if reason is None:
+                return self._report(self.good_path, str(err), kept, None)
+            reason = f"{reason}; so is {self.good_path.name}: {err}"
+            spare = None
+        if reason is not None:
+            kept = self._set_aside(self.path)
+            self._report(self.path, reason, kept, spare)
+        elif spare is not None:
+            _LOGGER.warning("%s is missing, using %s", self.path, self.good_path)
+        return self._empty() if spare is None else self._use(spare)
+
+    def _report(
+        self, path: Path, reason: str, kept: Path | None, spare: _Read[T] | None
+    ) -> T:
+        used = None if spare is None else self.good_path
+        self.damage = Damage(path, reason, kept, used)
+        _LOGGER.error(
+            "%s can't be used: %s. %s. %s.",
+            path,
+            reason,
+            f"It is kept as {kept.name}" if kept else "It was left where it is",
+            f"Using the last good copy {used.name}" if used else "Starting empty",
+        )
+        return self._empty()
+
+    def _set_aside(self, path: Path) -> Path | None:
+        """Rename a damaged file; None if that is impossible for now."""
+        when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        kept = _free_name(path, f"damaged-{when}")
+        try:
+            rename(path, kept)
+        except StateNotWritableError as err:
+            _LOGGER.warning("%s", err)
+            self._in_the_way.add(path)
+            return None
+        self._in_the_way.discard(path)
+        return kept
+
+    def _clear_the_way(self) -> None:
+        """Make sure that the next write replaces nothing that is not kept elsewhere."""
+        for path in sorted(self._in_the_way):
+            if self._set_aside(path) is None:
+                raise StateNotWritableError(
+                    path=path, reason="it is damaged and can't be set aside"
+                )
+        if self._older is not None:
+            kept = _free_name(self.path, f"version-{self._older.version}")
+            write_private(kept, self._older.raw)
+            self._older = None
+
+    def _refresh_spare(self, found: _Read[T]) -> None:
+        """Copy a file that could be read, if its spare is not the same already."""
+        try:
+            if self._spare_is_stale(found.raw):
+                write_private(self.good_path, found.raw)
+        except StateError as err:
+            _LOGGER.warning("No fresh copy of %s: %s", self.path, err)
+
+    def _spare_is_stale(self, raw: bytes) -> bool:
+        try:
+            spare = self._read_file(self.good_path)
+        except (StateFromFutureError, _DamagedError) as err:
+            _LOGGER.warning("Setting %s aside: %s", self.good_path, err)
+            return self._set_aside(self.good_path) is not None
+        return spare is None or spare.raw != raw
+
+
+def _free_name(path: Path, label: str) -> Path:
+    """Return a name beside path that nothing has yet."""
+    names = itertools.chain(
+        [path.with_name(f"{path.name}.{label}")],
+        (path.with_name(f"{path.name}.{label}-{n}") for n in itertools.count(2)),
+    )
+    return next(name for name in names if not os.path.lexists(name))
