@@ -1,0 +1,109 @@
+"""The first bytes of a channel, in both directions.
+
+    agent ──preamble──▶ relay          parks the channel: which session, which serial
+    agent ◀──opening─── relay          gives it to a visitor; PROXY header and the
+                                       visitor's own bytes follow
+
+Both carry a tag under the session's channel key, which only the control connection has
+carried, so somebody on the path can neither park a channel nor forge a visitor's
+address. A serial counts once per session, and an opening is bound to the serial of its
+channel, so neither can be replayed. Layouts: docs/protocol.md §4 and §5.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+import hmac
+import struct
+from typing import Final
+
+from hearthgate.wire.constants import (
+    CHANNEL_MAGIC,
+    OPENING_MAGIC,
+    SESSION_ID_BYTES,
+    TAG_BYTES,
+)
+from hearthgate.wire.proxy import PROXY_HEADER_SIZES
+
+_PREAMBLE = struct.Struct(f"!4sB3x{SESSION_ID_BYTES}sQ")
+_OPENING = struct.Struct("!4sBxH")
+_SERIAL = struct.Struct("!Q")
+_PREAMBLE_LABEL: Final = b"hearthgate channel preamble"
+_OPENING_LABEL: Final = b"hearthgate channel opening"
+
+PREAMBLE_BYTES: Final = _PREAMBLE.size + TAG_BYTES
+OPENING_BYTES: Final = _OPENING.size + TAG_BYTES  # without the PROXY header
+SERIAL_MAX: Final = (1 << 64) - 1
+
+
+class ChannelKind(IntEnum):
+    """What a channel carries."""
+
+    CLEAR = 1  # a visitor's TLS, unchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Preamble:
+    """What an agent says about a channel that it parks; not yet authenticated."""
+
+    session_id: bytes
+    serial: int
+    signed: bytes  # the bytes under the tag
+    tag: bytes
+
+
+def _tag(key: bytes, *parts: bytes) -> bytes:
+    return hmac.digest(key, b"".join(parts), "sha256")[:TAG_BYTES]
+
+
+def write_preamble(session_id: bytes, serial: int, key: bytes) -> bytes:
+    """Return the preamble of a clear channel."""
+    signed = _PREAMBLE.pack(CHANNEL_MAGIC, ChannelKind.CLEAR, session_id, serial)
+    return signed + _tag(key, _PREAMBLE_LABEL, signed)
+
+
+def read_preamble(data: bytes) -> Preamble | None:
+    """Return the preamble, or None if these PREAMBLE_BYTES bytes are none."""
+    if len(data) != PREAMBLE_BYTES:
+        return None
+    magic, kind, session_id, serial = _PREAMBLE.unpack_from(data)
+    signed = data[: _PREAMBLE.size]
+    if magic != CHANNEL_MAGIC or kind != ChannelKind.CLEAR or any(signed[5:8]):
+        return None
+    return Preamble(session_id, serial, signed, data[_PREAMBLE.size :])
+
+
+def preamble_is_authentic(preamble: Preamble, key: bytes) -> bool:
+    """Tell whether a preamble was written with this session's channel key."""
+    expected = _tag(key, _PREAMBLE_LABEL, preamble.signed)
+    return hmac.compare_digest(expected, preamble.tag)
+
+
+def write_opening(session_id: bytes, serial: int, key: bytes, proxy: bytes) -> bytes:
+    """Return the opening for one channel, with the PROXY header behind it."""
+    head = _OPENING.pack(OPENING_MAGIC, ChannelKind.CLEAR, len(proxy))
+    tag = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, proxy)
+    return b"".join((head, tag, proxy))
+
+
+def opening_size(data: bytes) -> int | None:
+    """Return the size of opening and PROXY header, or None if data is no opening.
+
+    Needs the first OPENING_BYTES bytes.
+    """
+    if len(data) < OPENING_BYTES:
+        return None
+    magic, kind, length = _OPENING.unpack_from(data)
+    if magic != OPENING_MAGIC or kind != ChannelKind.CLEAR or data[5]:
+        return None
+    return OPENING_BYTES + length if length in PROXY_HEADER_SIZES else None
+
+
+def opening_is_authentic(
+    opening: bytes, session_id: bytes, serial: int, key: bytes
+) -> bool:
+    """Tell whether an opening, PROXY header included, was written for this channel."""
+    head = opening[: _OPENING.size]
+    tag = opening[_OPENING.size : OPENING_BYTES]
+    proxy = opening[OPENING_BYTES:]
+    expected = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, proxy)
+    return hmac.compare_digest(expected, tag)

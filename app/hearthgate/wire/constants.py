@@ -1,0 +1,24 @@
+"""Numbers that the protocol fixes. Specification: docs/protocol.md.
+
+What an implementation may choose (deadlines, bounds) is not here: see relay/limits.py
+and home/settings.py.
+"""
+
+PROTOCOL_VERSION = 1  # §1: what this software speaks
+SUPPORTED_PROTOCOLS = (1,)  # the current version and the one before, newest first
+
+DEFAULT_RELAY_PORT = 443
+FALLBACK_CONTROL_NAME = "relay.hearthgate.internal"  # §2: for relays without a name
+
+CHANNEL_MAGIC = b"HGC1"  # §4: first bytes of a channel, agent to relay
+OPENING_MAGIC = b"HGO1"  # §5: first bytes on a channel, relay to agent
+SESSION_ID_BYTES = 16
+CHANNEL_KEY_BYTES = 32
+TAG_BYTES = 16  # HMAC-SHA-256 cut to 128 bits (RFC 2104 §5)
+
+CONTROL_PATH = "/v1/control"
+PAIR_PATH = "/v1/pair"
+CONTROL_MESSAGE_MAX_BYTES = 64 * 1024  # §3: a longer message ends the session
+
+PAIRING_SECRET_BYTES = 16
+FINGERPRINT_BYTES = 32  # SHA-256 of the SubjectPublicKeyInfo

@@ -1,0 +1,311 @@
+"""The messages of the control connection: JSON objects in WebSocket text frames.
+
+    agent                                   relay
+      │── hello {protocols} ──────────────────▶│
+      │◀────────────── welcome {session, key} ─│   or refused, and the connection closes
+      │── publish {hostnames} ────────────────▶│   the whole set, each time it changes
+      │◀──────────────────── published {…} ────│
+      │── answer / drop_answer ───────────────▶│   ACME HTTP-01, RFC 8555 §8.3
+      │◀──────────────────────── done {id} ────│   or refused {id, code, message}
+      │◀──────── need {count, stale_before} ───│   visitors wait: dial channels
+      │◀──────────────────── goodbye {reason} ─│   replaced, revoked, stopping
+
+What is read is validated here and nowhere else. Unknown keys are ignored, so that a
+newer side may add some; an unknown type or a bad value is a ControlMessageError. The
+flow in words: docs/protocol.md §3.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+import json
+import re
+from typing import Any
+
+import voluptuous as vol
+
+from hearthgate.errors import HearthgateError
+from hearthgate.wire.constants import (
+    CHANNEL_KEY_BYTES,
+    CONTROL_MESSAGE_MAX_BYTES,
+    SESSION_ID_BYTES,
+)
+from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+
+HOSTNAMES_MAX = 1000  # in one message; a relay's own limit is lower
+_CHANNELS_MAX = 4096
+_ID_MAX = (1 << 53) - 1  # what every JSON reader keeps exact (RFC 8259 §6)
+_SERIAL_MAX = _ID_MAX
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")  # RFC 8555 §8.3: base64url
+_KEY_AUTHORIZATION = re.compile(r"[A-Za-z0-9_-]{1,256}\.[A-Za-z0-9_-]{1,128}")
+
+
+class ControlMessageError(HearthgateError):
+    """Raise if the other side sent what the protocol does not allow."""
+
+    code = "control_message"
+    message = (
+        "The other side sent a message that the protocol does not allow: {reason}."
+    )
+    hint = "Update Hearthgate on both sides."
+
+
+class GoodbyeReason(StrEnum):
+    """Why a relay ends a session."""
+
+    REPLACED = "replaced"  # the same home has connected again
+    REVOKED = "revoked"  # the home may not come back
+    STOPPING = "stopping"  # the relay restarts; come back
+    MISBEHAVED = "misbehaved"  # a limit or the protocol was broken
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message of an agent."""
+
+    protocols: tuple[int, ...]  # versions that it speaks, best first
+    software: str  # for the log
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """First message of a relay: the session has begun."""
+
+    protocol: int  # the version that both speak
+    session_id: bytes
+    generation: int  # counts the sessions of this home; the highest is the valid one
+    channel_key: bytes = field(repr=False)
+    home: str  # the name that the relay knows this home by
+    domains: tuple[str, ...]  # granted: each name and all below
+    addresses: tuple[str, ...]  # where the relay's ports 80 and 443 are, public
+    channels_max: int  # parked at once
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An agent's whole set of public hostnames."""
+
+    id: int
+    hostnames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a set: refused hostnames with a sentence each."""
+
+    id: int
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An ACME HTTP-01 answer that the relay shall show on port 80."""
+
+    id: int
+    hostname: str
+    token: str
+    key_authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropAnswer:
+    """An ACME answer that is no longer needed."""
+
+    id: int
+    hostname: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A request was carried out."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request, or with id 0 the whole session, was refused."""
+
+    id: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Visitors wait for channels."""
+
+    count: int  # dial so many now
+    stale_before: int = 0  # channels with a lower serial are dead: close them
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The relay ends the session."""
+
+    reason: GoodbyeReason
+
+
+Message = (
+    Hello
+    | Welcome
+    | Publish
+    | Published
+    | Answer
+    | DropAnswer
+    | Done
+    | Refused
+    | Need
+    | Goodbye
+)
+
+
+def _hostname(value: object) -> str:
+    if not isinstance(value, str):
+        raise vol.Invalid("expected a hostname")
+    try:
+        name = normalise_hostname(value)
+    except HostnameInvalidError as err:
+        raise vol.Invalid(str(err)) from err
+    if name != value:
+        raise vol.Invalid("expected a hostname in lower-case A-labels")
+    return name
+
+
+def _bytes(length: int) -> Callable[[object], bytes]:
+    def decode(value: object) -> bytes:
+        if not isinstance(value, str):
+            raise vol.Invalid("expected base64 text")
+        try:
+            data = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as err:
+            raise vol.Invalid("expected base64 text") from err
+        if len(data) != length:
+            raise vol.Invalid(f"expected {length} bytes")
+        return data
+
+    return decode
+
+
+def _integer(low: int, high: int) -> vol.All:
+    # bool is an int in Python, never in the protocol.
+    return vol.All(
+        vol.Any(int, msg="expected a whole number"), _not_bool, vol.Range(low, high)
+    )
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise vol.Invalid("expected a whole number")
+    return value
+
+
+def _tuple_of(item: object, most: int) -> vol.All:
+    return vol.All([item], vol.Length(max=most), vol.Coerce(tuple))
+
+
+def _text(most: int) -> vol.All:
+    return vol.All(str, vol.Length(max=most))
+
+
+_ID = _integer(0, _ID_MAX)
+_HOSTNAMES = _tuple_of(_hostname, HOSTNAMES_MAX)
+_SCHEMAS: dict[str, tuple[type[Message], dict[str, object]]] = {
+    "hello": (
+        Hello,
+        {
+            "protocols": vol.All(
+                _tuple_of(_integer(1, 1_000_000), 16), vol.Length(min=1)
+            ),
+            "software": _text(64),
+        },
+    ),
+    "welcome": (
+        Welcome,
+        {
+            "protocol": _integer(1, 1_000_000),
+            "session_id": _bytes(SESSION_ID_BYTES),
+            "generation": _integer(1, _ID_MAX),
+            "channel_key": _bytes(CHANNEL_KEY_BYTES),
+            "home": _text(64),
+            "domains": _HOSTNAMES,
+            "addresses": _tuple_of(_text(64), 16),
+            "channels_max": _integer(1, _CHANNELS_MAX),
+            "software": _text(64),
+        },
+    ),
+    "publish": (Publish, {"id": _ID, "hostnames": _HOSTNAMES}),
+    "published": (
+        Published,
+        {"id": _ID, "refused": vol.All({_hostname: _text(500)}, vol.Length(max=1000))},
+    ),
+    "answer": (
+        Answer,
+        {
+            "id": _ID,
+            "hostname": _hostname,
+            "token": vol.Match(_TOKEN.pattern + r"\Z"),
+            "key_authorization": vol.Match(_KEY_AUTHORIZATION.pattern + r"\Z"),
+        },
+    ),
+    "drop_answer": (
+        DropAnswer,
+        {
+            "id": _ID,
+            "hostname": _hostname,
+            "token": vol.Match(_TOKEN.pattern + r"\Z"),
+        },
+    ),
+    "done": (Done, {"id": _ID}),
+    "refused": (Refused, {"id": _ID, "code": _text(64), "message": _text(1000)}),
+    "need": (
+        Need,
+        {
+            "count": _integer(0, _CHANNELS_MAX),
+            "stale_before": _integer(0, _SERIAL_MAX),
+        },
+    ),
+    "goodbye": (Goodbye, {"reason": vol.Coerce(GoodbyeReason)}),
+}
+_TYPES = {cls: name for name, (cls, _) in _SCHEMAS.items()}
+_VALIDATORS = {
+    name: vol.Schema(fields, required=True, extra=vol.REMOVE_EXTRA)
+    for name, (_, fields) in _SCHEMAS.items()
+}
+
+
+def write_message(message: Message) -> str:
+    """Return a message as the text of one frame."""
+    fields = {name: getattr(message, name) for name in message.__slots__}
+    return json.dumps(
+        {"type": _TYPES[type(message)], **fields}, default=_plain, separators=(",", ":")
+    )
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} has no place in a control message")
+
+
+def read_message(text: str) -> Message:
+    """Return the message in a frame. Raises ControlMessageError."""
+    if len(text) > CONTROL_MESSAGE_MAX_BYTES:
+        raise ControlMessageError(reason="it is too long")
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise ControlMessageError(reason="it is no JSON") from err
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(kind, str) or kind not in _SCHEMAS:
+        raise ControlMessageError(reason="its type is unknown")
+    try:
+        fields = _VALIDATORS[kind](data)
+    except vol.Invalid as err:
+        raise ControlMessageError(reason=f"{kind}: {err}") from err
+    fields.pop("type", None)
+    return _SCHEMAS[kind][0](**fields)
