@@ -1,0 +1,81 @@
+# What a developer does with this repository; `make help` lists it.
+#
+#   make TARGET ──▶ Debian packages (only what is missing) ──▶ .venv (only if the
+#   lock changed) ──▶ the tool itself
+#
+# Needs git, make and Python 3.11 or newer. Everything else it gets by itself.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCKER := .work/lock/bin/uv
+CODE := app tests
+
+# Debian packages, as command:package, or the bare package if it brings no command.
+NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble
+NEEDS_test := $(NEEDS_demo) avahi-daemon:avahi-daemon dbus-daemon:dbus-daemon \
+	chromium:chromium fonts-dejavu-core openssl:openssl
+NEEDS_bench := $(NEEDS_demo) nginx:nginx wrk:wrk h2load:nghttp2-client \
+	ssh:openssh-client sshd:openssh-server openssl:openssl
+
+.PHONY: help demo test bench lint format lock clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it and ends
+	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
+
+test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+bench: need-bench .venv/.ready-bench ## measure the way of a byte; writes docs/images/bench.svg
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lint: .venv/.ready ## ruff and mypy, without changing anything
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+format: .venv/.ready ## let ruff mend and format what it can
+	$(BIN)/ruff check --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+lock: $(LOCKER) ## lock the dependencies again; UPGRADE=1 takes the newest versions
+	@for name in dev runtime bench; do tests/tools/lock $(LOCKER) "$$name" $(if $(UPGRADE),--upgrade); done
+
+clean: ## remove everything that make made here
+	rm -rf .venv .work build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \
+		.ruff_cache .hypothesis app/*.egg-info
+	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
+
+need-%:
+	@tests/tools/need $(NEEDS_$*)
+
+# Debian's Python can make a virtual environment only with python3-venv.
+need-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Hearthgate needs Python 3.11 or newer; say make PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/tools/need python3-venv
+
+.venv/.locked: requirements/dev.txt | need-venv
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/.ready: pyproject.toml .venv/.locked
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.ready-bench: requirements/bench.txt .venv/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(LOCKER): | need-venv
+	$(PYTHON) -m venv --clear .work/lock
+	.work/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
