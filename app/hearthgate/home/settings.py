@@ -1,0 +1,148 @@
+"""What an agent can be told from outside; loaded by `hearthgate.settings`.
+
+    data: /data                     web: {host, port}         log: {level, format}
+    password                        acme: {directory, …}      tunnel: {channels_min, …}
+    dns_servers                     discovery: {enabled, …}   edge: {program, maxconn}
+
+Every default works without any setting. What the user clicks on the page is no setting
+but state: see `hearthgate.home.state`.
+"""
+
+# ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from hearthgate.settings import section, setting
+from hearthgate.values import (
+    BOOL,
+    EMAIL,
+    HOST,
+    PATH,
+    PORT_OR_ANY,
+    SECRET,
+    URL,
+    HostPort,
+    Secret,
+    host_port,
+    integer,
+    list_of,
+    one_of,
+    text,
+)
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+
+class LogLevel(StrEnum):
+    """How much the log tells."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """Lines for people, or one JSON object a line for machines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class WebOptions:
+    """Where the page is served when the home stands alone."""
+
+    host: str = setting(HOST, "0.0.0.0")  # the household opens it from any device
+    port: int = setting(PORT_OR_ANY, 8099)
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeOptions:
+    """Which certificate authority signs, and as whom we ask."""
+
+    directory: str | None = setting(URL, None)  # None: Let's Encrypt
+    staging: bool = setting(BOOL, default=False)  # Let's Encrypt's, for trying out
+    email: str | None = setting(EMAIL, None)  # None: an account without contact
+    ca_file: Path | None = setting(PATH, None)  # trust for the directory's own HTTPS
+    # External account binding (RFC 8555 §7.3.4), which some authorities demand.
+    eab_key_id: str | None = setting(text(512), None)
+    eab_hmac_key: Secret | None = setting(SECRET, None)  # base64url, as they give it
+
+    def __post_init__(self) -> None:
+        """Refuse what can't go together."""
+        if self.staging and self.directory is not None:
+            raise ValueError(
+                "acme.staging is for Let's Encrypt and can't be used together with "
+                "acme.directory"
+            )
+        if (self.eab_key_id is None) != (self.eab_hmac_key is None):
+            raise ValueError("acme.eab_key_id and acme.eab_hmac_key need each other")
+
+    @property
+    def directory_url(self) -> str:
+        """Return the address of the directory in use."""
+        if self.directory is not None:
+            return self.directory
+        return LETS_ENCRYPT_STAGING if self.staging else LETS_ENCRYPT
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryOptions:
+    """Whether and where to look for services."""
+
+    enabled: bool = setting(BOOL, default=True)
+    # Names or addresses of network interfaces; empty: all of them.
+    interfaces: tuple[str, ...] = setting(list_of(text(64)), ())
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOptions:
+    """The HAProxy that ends TLS."""
+
+    program: str = setting(text(4096), "haproxy")  # a name in PATH or a path
+    # A visitor costs the edge about 34 KB plus its TLS state: 4,000 stay far below
+    # 500 MB, which a small board can spare, and are more than a household's line has.
+    maxconn: int = setting(integer(10, 100_000), 4000)
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelOptions:
+    """Parked channels per relay; the pool moves between the two with the traffic."""
+
+    channels_min: int = setting(integer(1, 1024), 4)
+    channels_max: int = setting(integer(1, 1024), 64)
+
+    def __post_init__(self) -> None:
+        """Refuse a pool that has no size."""
+        if self.channels_min > self.channels_max:
+            raise ValueError(
+                f"tunnel.channels_min ({self.channels_min}) must not be above "
+                f"tunnel.channels_max ({self.channels_max})"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What is logged, and how it looks."""
+
+    level: LogLevel = setting(one_of(LogLevel), LogLevel.INFO)
+    format: LogFormat = setting(one_of(LogFormat), LogFormat.TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSettings:
+    """All settings of an agent."""
+
+    data: Path = setting(PATH, Path("/data"))  # state, keys, certificates
+    password: Secret | None = setting(SECRET, None)  # of the page; None: keep or make
+    # Asked about a hostname before a certificate is ordered; empty: the system's.
+    dns_servers: tuple[HostPort, ...] = setting(list_of(host_port(53)), ())
+    web: WebOptions = section(WebOptions)
+    acme: AcmeOptions = section(AcmeOptions)
+    discovery: DiscoveryOptions = section(DiscoveryOptions)
+    edge: EdgeOptions = section(EdgeOptions)
+    tunnel: TunnelOptions = section(TunnelOptions)
+    log: LogOptions = section(LogOptions)
