@@ -6,8 +6,8 @@
 avahi's paths for its pid, its socket and its services are fixed when it is built, so
 it runs in a mount namespace of its own with a fresh /run and our folder in the place
 of /etc/avahi/services. Nothing on the machine changes: loopback needs neither the
-multicast flag nor a route, because avahi and zeroconf both name the interface. Root is
-not needed where user namespaces are allowed.
+multicast flag nor a route, because avahi and zeroconf both name the interface. Needs
+root: in a user namespace avahi-daemon can't give its folder to its own user.
 
 Several at a time, and the machine's own avahi-daemon, are fine: they share port 5353
 and multicast reaches all. But whoever announces 127.0.0.1 claims its reverse record,
@@ -101,13 +101,13 @@ class Avahi:
         for program in ("avahi-daemon", "unshare", "setpriv", "mount"):
             if shutil.which(program, path=_path()) is None:
                 raise AvahiError(f"{program} is not installed")
+        if os.geteuid() != 0:
+            raise AvahiError("a private avahi-daemon needs root: use sudo")
         if not Path("/etc/avahi/services").is_dir():
             raise AvahiError("/etc/avahi/services is missing: install avahi-daemon")
         config = self._folder / "avahi-daemon.conf"
         config.write_text(_CONFIG, "utf-8")
         namespace = ["unshare", "--mount", "--propagation", "private"]
-        if os.geteuid() != 0:
-            namespace.append("--map-root-user")
         self._process = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "TERM", "--", *namespace, "--"),
