@@ -1,0 +1,47 @@
+"""Count connections by where they come from, so that one address cannot take all.
+
+An IPv6 /64 is one household and counts as one address (RFC 6177 §2).
+"""
+
+from collections import Counter
+import ipaddress
+
+_PREFIX_BYTES = 8
+
+
+class AddressBook:
+    """Connections by address, and in total. Lives in one loop."""
+
+    def __init__(self, *, total_max: int, per_address_max: int) -> None:
+        self.total = 0
+        self._total_max = total_max
+        self._per_address_max = per_address_max
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, address: str) -> str:
+        """Count one more connection; or say why not, and count nothing."""
+        if self.total >= self._total_max:
+            return "more connections than allowed in total"
+        key = _key(address)
+        count = self._counts[key]
+        if count >= self._per_address_max:
+            return "more connections than allowed from one address"
+        self._counts[key] = count + 1
+        self.total += 1
+        return ""
+
+    def leave(self, address: str) -> None:
+        """Count one connection less, as often as `enter` allowed one."""
+        key = _key(address)
+        self.total -= 1
+        if self._counts[key] <= 1:
+            del self._counts[key]
+        else:
+            self._counts[key] -= 1
+
+
+def _key(address: str) -> str:
+    if ":" not in address:
+        return address
+    packed = ipaddress.IPv6Address(address.partition("%")[0]).packed
+    return packed[:_PREFIX_BYTES].hex()

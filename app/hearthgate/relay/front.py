@@ -1,0 +1,260 @@
+"""The front door: find out who is behind a new connection on port 443.
+
+    first bytes              goes to
+    ─────────────            ───────────────────────────────────────────────
+    hello, control name      the control endpoint, with nothing read from it
+    hello, anything else     the visitors' desk, with its first flight
+    channel preamble         the session whose ticket it carries
+    plain HTTP               a short "use https", and the end
+    anything else, nothing   the end
+
+Bytes are peeked at until it is clear whose they are, and SO_RCVLOWAT keeps a sender of
+single bytes from waking us for each. There is no default behind an unknown first byte.
+"""
+
+from collections.abc import Callable
+import contextlib
+import functools
+import logging
+import select
+import socket
+
+from hearthgate.poller import READABLE, Poller
+from hearthgate.relay.addresses import AddressBook
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.sessions import ParkedChannel, Sessions
+from hearthgate.relay.visitors import PARKED_EVENTS, Visitors
+from hearthgate.wire.channel import PREAMBLE_BYTES, read_preamble
+from hearthgate.wire.constants import CHANNEL_MAGIC
+from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
+from hearthgate.wire.proxy import Endpoint
+
+_LOGGER = logging.getLogger(__name__)
+
+_ACCEPTS_PER_TURN = 64  # then the others' bytes come first
+_HANDSHAKE = 22  # the record type of a hello (RFC 8446 §5.1)
+_USE_HTTPS = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 58\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS only. Use an https:// address here.\n"[:58]
+)
+_HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"PRI * ")
+
+Control = Callable[[socket.socket, Endpoint, Callable[[], None]], None]
+
+
+class _Arrival:
+    """A connection of which nobody knows yet what it is."""
+
+    __slots__ = ("_wakes_at", "fd", "peer", "since", "sock")
+
+    def __init__(self, sock: socket.socket, peer: Endpoint, since: float) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.since = since
+        self._wakes_at = 1
+
+    def wake_at(self, size: int) -> None:
+        """Count as readable once so many bytes are there, or the stream has ended."""
+        if size != self._wakes_at:
+            self._wakes_at = size
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+
+class Front:
+    """Accept connections and hand each to whoever it belongs to. Lives in one loop.
+
+    Owns the listening sockets and every connection until it is handed on.
+    """
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        *,
+        control_name: str,
+        control: Control,
+        sessions: Sessions,
+        visitors: Visitors,
+        poller: Poller,
+        addresses: AddressBook,
+        limits: Limits,
+        counters: Counters,
+        clock: Callable[[], float],
+    ) -> None:
+        self._listeners = listeners
+        self._control_name = control_name
+        self._control = control
+        self._sessions = sessions
+        self._visitors = visitors
+        self._poller = poller
+        self._addresses = addresses
+        self._limits = limits
+        self._counters = counters
+        self._clock = clock
+        self._arrivals: dict[_Arrival, None] = {}  # in the order in which they came
+        self._accepting = False
+
+    def open(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            listener.setblocking(False)  # noqa: FBT003  the socket module's own name
+            accept = functools.partial(self._accept, listener)
+            self._poller.add(listener.fileno(), READABLE, accept)
+        self._accepting = True
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets; who is here already stays. Twice is fine."""
+        if not self._accepting:
+            return
+        self._accepting = False
+        for listener in self._listeners:
+            self._poller.remove(listener.fileno())
+            listener.close()
+
+    def close(self) -> None:
+        """Close the listening sockets and every connection not handed on."""
+        self.stop_accepting()
+        for arrival in list(self._arrivals):
+            self._end(arrival)
+
+    def sweep(self) -> None:
+        """End connections whose first bytes did not come in time."""
+        deadline = self._clock() - self._limits.hello_deadline_s
+        for arrival in list(self._arrivals):
+            if arrival.since > deadline:
+                break
+            self._counters.refuse("nothing said in time", arrival.peer[0])
+            self._end(arrival)
+
+    def _accept(self, listener: socket.socket, _events: int) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as err:
+                # Out of descriptors, or the visitor is gone already.
+                self._counters.refuse("a connection that failed at once", str(err))
+                return
+            peer: Endpoint = address[:2]
+            why = self._addresses.enter(peer[0])
+            if why:
+                self._counters.refuse(why, peer[0])
+                sock.close()
+                continue
+            sock.setblocking(False)  # noqa: FBT003
+            arrival = _Arrival(sock, peer, self._clock())
+            self._arrivals[arrival] = None
+            self._poller.add(
+                arrival.fd, PARKED_EVENTS, functools.partial(self._look, arrival)
+            )
+
+    def _look(self, arrival: _Arrival, events: int) -> None:
+        """Find out what a connection is, from the bytes that are there."""
+        try:
+            data = arrival.sock.recv(self._limits.hello_max_bytes, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end(arrival)
+            return
+        if not data:
+            self._end(arrival)
+        elif data[0] == _HANDSHAKE:
+            self._look_at_hello(arrival, data, events)
+        elif data.startswith(CHANNEL_MAGIC[: len(data)]):
+            self._look_at_preamble(arrival, data, events)
+        elif data.startswith(_HTTP_METHODS):
+            self._counters.refuse("plain HTTP on the TLS port", arrival.peer[0])
+            self._say_use_https(arrival)
+        elif any(method.startswith(data) for method in _HTTP_METHODS):
+            self._wait_for(arrival, len(data) + 1, events)
+        else:
+            self._counters.refuse("neither TLS nor a channel", arrival.peer[0])
+            self._end(arrival)
+
+    def _look_at_hello(self, arrival: _Arrival, data: bytes, events: int) -> None:
+        match read_hello(data, max_bytes=self._limits.hello_max_bytes):
+            case Hello() as hello if hello.server_name == self._control_name:
+                self._release(arrival)
+                leave = functools.partial(self._addresses.leave, arrival.peer[0])
+                self._control(arrival.sock, arrival.peer, leave)
+            case Hello() as hello:
+                try:
+                    flight = arrival.sock.recv(len(data))
+                except OSError:
+                    self._end(arrival)
+                    return
+                self._release(arrival)
+                leave = functools.partial(self._addresses.leave, arrival.peer[0])
+                self._visitors.admit(arrival.sock, arrival.peer, hello, flight, leave)
+            case NeedMore() as more:
+                self._wait_for(arrival, len(data) + more.missing, events)
+            case NotHello() as fault:
+                self._counters.refuse(
+                    "a broken hello", f"{arrival.peer[0]}: {fault.reason}"
+                )
+                self._end(arrival)
+
+    def _look_at_preamble(self, arrival: _Arrival, data: bytes, events: int) -> None:
+        if len(data) < PREAMBLE_BYTES:
+            self._wait_for(arrival, PREAMBLE_BYTES, events)
+            return
+        preamble = read_preamble(data[:PREAMBLE_BYTES])
+        session = None
+        if preamble is not None:
+            session = self._sessions.by_id.get(preamble.session_id)
+        if preamble is None or session is None:
+            # A session that was just replaced leaves some behind; no reason to shout.
+            self._counters.refuse("a channel of no session", arrival.peer[0])
+            self._end(arrival)
+            return
+        why = session.accepts(preamble)
+        if why or len(data) > PREAMBLE_BYTES:
+            why = why or "a channel that talks out of turn"
+            home = session.presence.home.name
+            self._counters.refuse(why, arrival.peer[0], home=home)
+            self._end(arrival)
+            return
+        try:
+            arrival.sock.recv(PREAMBLE_BYTES)
+        except OSError:
+            self._end(arrival)
+            return
+        arrival.wake_at(1)
+        # From here on it counts against its home's pool, not against its address.
+        del self._arrivals[arrival]
+        self._addresses.leave(arrival.peer[0])
+        channel = ParkedChannel(
+            arrival.sock, preamble.serial, session, self._poller, self._clock()
+        )
+        self._poller.set_handler(arrival.fd, channel.on_event)
+        self._visitors.on_channel(session, channel)
+
+    def _wait_for(self, arrival: _Arrival, size: int, events: int) -> None:
+        """Look again when so many bytes are there; give up if the stream has ended."""
+        if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+            self._end(arrival)
+            return
+        arrival.wake_at(size)
+
+    def _release(self, arrival: _Arrival) -> None:
+        """Let go of a connection that somebody else takes over."""
+        del self._arrivals[arrival]
+        self._poller.remove(arrival.fd)
+        arrival.wake_at(1)
+
+    def _say_use_https(self, arrival: _Arrival) -> None:
+        with contextlib.suppress(OSError):  # gone; nobody is left to be told
+            arrival.sock.recv(self._limits.hello_max_bytes)  # else closing would reset
+            arrival.sock.send(_USE_HTTPS)
+        self._end(arrival)
+
+    def _end(self, arrival: _Arrival) -> None:
+        if self._arrivals.pop(arrival, self) is self:
+            return
+        self._poller.remove(arrival.fd)
+        arrival.sock.close()
+        self._addresses.leave(arrival.peer[0])

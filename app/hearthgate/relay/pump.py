@@ -1,0 +1,221 @@
+"""Carry bytes between a visitor and a channel.
+
+    visitor ──recv_into──▶ shared buffer ──send──▶ channel      and the same back
+
+What the sink does not take at once is kept, at most one buffer for each direction, and
+its source is not read until it is gone: backpressure is the kernel's. End of stream on
+one side becomes SHUT_WR on the other, so half-close survives. Knows nothing of
+hostnames, TLS or homes; never logs content.
+"""
+
+from collections.abc import Callable
+import socket
+
+from hearthgate.poller import READABLE, WRITABLE, Poller
+
+KIB = 1024
+BUFFER_BYTES = 256 * KIB
+
+PairDone = Callable[["Pair"], None]
+
+
+class _End:
+    """One socket of a pair: reads from it, and writes what the other end read."""
+
+    __slots__ = (
+        "_events",
+        "_fd",
+        "_pair",
+        "_recv_into",
+        "_send",
+        "ended",
+        "other",
+        "pending",
+        "shut",
+        "sock",
+        "taken",
+    )
+
+    def __init__(self, sock: socket.socket, pair: "Pair") -> None:
+        self.sock = sock
+        self.other: _End = self  # the pair joins its ends
+        self.pending: bytes | memoryview = b""  # read by the other end, not yet sent
+        self.ended = False  # end of stream was read
+        self.shut = False  # SHUT_WR was done
+        self.taken = 0  # bytes read
+        self._pair = pair
+        self._fd = sock.fileno()
+        self._events = 0
+        self._recv_into = sock.recv_into
+        self._send = sock.send
+
+    def want(self, events: int) -> None:
+        """Ask for events; none takes the socket out, for EPOLLHUP would spin."""
+        if events == self._events:
+            return
+        poller = self._pair.pump.poller
+        if not self._events:
+            poller.add(self._fd, events, self.ready)
+        elif not events:
+            poller.remove(self._fd)
+        else:
+            poller.set_events(self._fd, events)
+        self._events = events
+
+    def adopt(self) -> None:
+        """Take over a socket that is in the poller already, asking for READABLE."""
+        self._events = READABLE
+        self._pair.pump.poller.set_handler(self._fd, self.ready)
+
+    def ready(self, events: int) -> None:
+        """Move what can be moved; called by the poller."""
+        if events & WRITABLE and not self._flush():
+            return
+        if events & ~WRITABLE and self._events & READABLE:
+            self.read()
+
+    def read(self) -> None:
+        """Carry one buffer to the other end."""
+        pump = self._pair.pump
+        try:
+            size = self._recv_into(pump.buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._pair.close()
+            return
+        self._pair.tick = pump.tick
+        other = self.other
+        if not size:
+            self.ended = True
+            self.want(self._events & ~READABLE)
+            if not other.pending:
+                other.finish()
+            return
+        self.taken += size
+        view = pump.view[:size]
+        try:
+            sent = other._send(view)  # noqa: SLF001  the two ends are one thing
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._pair.close()
+            return
+        if sent < size:
+            other.pending = bytes(view[sent:])
+            other.want(other._events | WRITABLE)  # noqa: SLF001
+            self.want(self._events & ~READABLE)
+
+    def _flush(self) -> bool:
+        """Send what is pending; False if the pair is closed."""
+        try:
+            sent = self._send(self.pending)
+        except BlockingIOError:
+            return True
+        except OSError:
+            self._pair.close()
+            return False
+        self._pair.tick = self._pair.pump.tick
+        if sent < len(self.pending):
+            self.pending = memoryview(self.pending)[sent:]
+            return True
+        self.pending = b""
+        self.want(self._events & ~WRITABLE)
+        if self.other.ended:
+            self.finish()
+            return not self._pair.closed
+        self.other.want(self.other._events | READABLE)  # noqa: SLF001
+        return True
+
+    def finish(self) -> None:
+        """Pass on the end of the other end's stream."""
+        self.shut = True
+        if self.other.shut:  # both directions are through
+            self._pair.close()
+            return
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._pair.close()
+
+
+class Pair:
+    """A visitor and the channel that carries it. Closed once, by whoever is first."""
+
+    __slots__ = ("channel", "closed", "on_done", "pump", "tick", "visitor")
+
+    def __init__(
+        self,
+        pump: "Pump",
+        visitor: socket.socket,
+        channel: socket.socket,
+        on_done: PairDone,
+    ) -> None:
+        self.pump = pump
+        self.visitor = _End(visitor, self)
+        self.channel = _End(channel, self)
+        self.visitor.other = self.channel
+        self.channel.other = self.visitor
+        self.on_done = on_done
+        self.tick = pump.tick
+        self.closed = False
+
+    def close(self) -> None:
+        """Close both sockets and report; what is pending is lost."""
+        if self.closed:
+            return
+        self.closed = True
+        for end in (self.visitor, self.channel):
+            end.want(0)
+            end.sock.close()
+            end.pending = b""
+        self.pump.pairs.discard(self)
+        self.on_done(self)
+
+
+class Pump:
+    """Carry the bytes of all pairs of one loop. Owns the sockets that it was given."""
+
+    def __init__(self, poller: Poller) -> None:
+        self.poller = poller
+        self.buffer = bytearray(BUFFER_BYTES)
+        self.view = memoryview(self.buffer)
+        self.pairs: set[Pair] = set()
+        self.tick = 0  # advanced by the owner: the clock of `close_idle`
+
+    def join(
+        self,
+        visitor: socket.socket,
+        channel: socket.socket,
+        unsent: bytes | memoryview,
+        on_done: PairDone,
+    ) -> Pair:
+        """Carry bytes both ways until both streams ended, or one failed.
+
+        Both sockets are non-blocking. The visitor is not in the poller; the channel is,
+        for READABLE, and has its first bytes waiting. `unsent` goes to the channel
+        before anything else. `on_done` may be called before this returns.
+        """
+        pair = Pair(self, visitor, channel, on_done)
+        self.pairs.add(pair)
+        pair.channel.adopt()
+        if unsent:
+            pair.channel.pending = unsent
+            pair.channel.want(READABLE | WRITABLE)
+        else:
+            pair.visitor.want(READABLE)
+        pair.channel.read()
+        return pair
+
+    def close_idle(self, ticks: int) -> int:
+        """Close pairs that moved nothing for over so many ticks; return how many."""
+        oldest = self.tick - ticks
+        idle = [pair for pair in self.pairs if pair.tick < oldest]
+        for pair in idle:
+            pair.close()
+        return len(idle)
+
+    def close(self) -> None:
+        """Close every pair."""
+        for pair in list(self.pairs):
+            pair.close()

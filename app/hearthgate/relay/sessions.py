@@ -1,0 +1,350 @@
+"""What this relay knows of each home right now: its session, channels and hostnames.
+
+    Presence   one per home that has connected since the start
+      ├─ Session      the valid control connection, highest generation; or none
+      │    └─ parked  channels that wait for a visitor, the freshest on top
+      ├─ routes       hostname ──▶ what is live on it
+      └─ waiting      visitors for whom no channel is there yet
+
+A home that connects again gets a new session at once; the old one's parked channels go,
+its live visitors stay. Hostnames stay published for a grace period after a session is
+lost, so that visitors wait instead of failing. Moves no visitor's bytes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+import logging
+import secrets
+import socket
+from typing import Protocol
+
+from hearthgate.poller import Poller
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.registry import Home
+from hearthgate.wire.alerts import Alert
+from hearthgate.wire.channel import Preamble, preamble_is_authentic
+from hearthgate.wire.constants import CHANNEL_KEY_BYTES, SESSION_ID_BYTES
+from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+from hearthgate.wire.replay import ReplayWindow
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Live(Protocol):
+    """Something of a visitor that can be cut."""
+
+    def close(self) -> None:
+        """End it now."""
+
+
+class Waiting(Protocol):
+    """A visitor who waits for a channel."""
+
+    hostname: str  # the name that the visitor asked for
+    since: float  # when it came, by the relay's clock
+
+    def proceed(self, channel: "ParkedChannel") -> None:
+        """Take a channel, which is the visitor's from here on."""
+
+    def refuse(self, alert: Alert) -> None:
+        """Give up, and say so as far as TLS lets us."""
+
+
+class Route:
+    """A published hostname and what is live on it."""
+
+    __slots__ = ("hostname", "live", "presence")
+
+    def __init__(self, hostname: str, presence: "Presence") -> None:
+        self.hostname = hostname
+        self.presence = presence
+        self.live: set[Live] = set()
+
+    def cut(self) -> None:
+        """End everything that is live on this hostname."""
+        for one in list(self.live):
+            one.close()
+
+
+class ParkedChannel:
+    """A channel that waits for a visitor."""
+
+    __slots__ = ("fd", "poller", "serial", "session", "since", "sock")
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serial: int,
+        session: "Session",
+        poller: Poller,
+        since: float,
+    ) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.serial = serial
+        self.session = session
+        self.poller = poller
+        self.since = since
+
+    def on_event(self, _events: int) -> None:
+        """Give up a channel that says anything: it ended, or its home misbehaves."""
+        try:
+            if self.sock.recv(1, socket.MSG_PEEK):
+                _LOGGER.warning(
+                    "%s: A parked channel sent bytes", self.session.presence.home.name
+                )
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # it was reset, which ends it just as well
+        self.session.forget(self)
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; the session must have forgotten it."""
+        self.poller.remove(self.fd)
+        self.sock.close()
+
+
+class Session:
+    """One control connection of a home, from welcome to its end."""
+
+    def __init__(
+        self,
+        presence: "Presence",
+        generation: int,
+        send: Callable[[Message], None],
+        channels_max: int,
+    ) -> None:
+        self.id = secrets.token_bytes(SESSION_ID_BYTES)
+        self.key = secrets.token_bytes(CHANNEL_KEY_BYTES)
+        self.presence = presence
+        self.generation = generation
+        self.send = send  # queues a message; never blocks
+        self.parked: list[ParkedChannel] = []
+        self.ended = False
+        self.has_published = False
+        self.answered_at = 0.0  # when a channel last brought its first byte
+        self._channels_max = channels_max
+        self._serials = ReplayWindow()
+
+    def accepts(self, preamble: Preamble) -> str:
+        """Say why a preamble is refused; empty if it is not. A serial counts once."""
+        if not preamble_is_authentic(preamble, self.key):
+            return "a channel with a forged ticket"
+        if not self._serials.accept(preamble.serial):
+            return "a channel with a used ticket"
+        if len(self.parked) >= self._channels_max and not self.presence.waiting:
+            return "more parked channels than allowed"
+        return ""
+
+    def forget(self, channel: ParkedChannel) -> None:
+        """Take a channel out of the pool without closing it."""
+        if channel in self.parked:
+            self.parked.remove(channel)
+
+    def discard_stale(self, parked_before: float) -> int:
+        """Close channels parked before a moment: their path is dead. Return how many.
+
+        Tells the agent, whose ends of them may never hear of it.
+        """
+        stale = [one for one in self.parked if one.since <= parked_before]
+        self.parked = [one for one in self.parked if one.since > parked_before]
+        for channel in stale:
+            channel.close()
+        return len(stale)
+
+    def end(self, reason: GoodbyeReason | None) -> None:
+        """Close the parked channels; with a reason, tell the agent. Twice is fine."""
+        if self.ended:
+            return
+        self.ended = True
+        for channel in self.parked:
+            channel.close()
+        self.parked.clear()
+        if reason is not None:
+            self.send(Goodbye(reason))
+
+
+class Presence:
+    """A home as this relay sees it now."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.session: Session | None = None
+        self.generation = 0
+        self.routes: dict[str, Route] = {}
+        self.waiting: deque[Waiting] = deque()
+        self.lost_at: float | None = None  # when the last session ended
+
+    def take_channel(self) -> ParkedChannel | None:
+        """Return the freshest parked channel, which is the caller's from here on."""
+        session = self.session
+        return session.parked.pop() if session and session.parked else None
+
+    def serve(self) -> None:
+        """Give parked channels to the visitors who wait, the first come first."""
+        for _ in range(len(self.waiting)):
+            if not (self.session and self.session.parked):
+                return
+            visitor = self.waiting.popleft()
+            if visitor.hostname not in self.routes:
+                self.waiting.append(visitor)
+                continue
+            channel = self.take_channel()
+            if channel is None:
+                return
+            visitor.proceed(channel)
+
+    def ask_for_channels(self, *, stale_before: int = 0) -> None:
+        """Tell the agent how many visitors wait."""
+        if self.session is not None and (self.waiting or stale_before):
+            self.session.send(Need(len(self.waiting), stale_before))
+
+
+class Sessions:
+    """All presences, and the two tables that the front door looks into."""
+
+    def __init__(
+        self, poller: Poller, limits: Limits, *, clock: Callable[[], float]
+    ) -> None:
+        self.routes: dict[str, Route] = {}  # hostname
+        self.by_id: dict[bytes, Session] = {}
+        self.presences: dict[str, Presence] = {}  # home id
+        self._poller = poller
+        self._limits = limits
+        self._clock = clock
+        self._started = clock()
+
+    def begin(self, home: Home, send: Callable[[Message], None]) -> Session:
+        """Begin a session, which replaces the home's old one at once."""
+        presence = self.presences.get(home.id)
+        if presence is None:
+            presence = self.presences[home.id] = Presence(home)
+        presence.home = home
+        old = presence.session
+        presence.generation += 1
+        session = Session(
+            presence, presence.generation, send, self._limits.channels_per_home_max
+        )
+        presence.session = session
+        presence.lost_at = None
+        self.by_id[session.id] = session
+        if old is not None:
+            self._drop(old, GoodbyeReason.REPLACED)
+        return session
+
+    def finish(self, session: Session, reason: GoodbyeReason | None = None) -> None:
+        """End a session. Its hostnames stay for the grace period unless replaced."""
+        self._drop(session, reason)
+        if session.presence.session is session:
+            session.presence.session = None
+            session.presence.lost_at = self._clock()
+
+    def _drop(self, session: Session, reason: GoodbyeReason | None) -> None:
+        self.by_id.pop(session.id, None)
+        session.end(reason)
+
+    def revoke(self, home_id: str) -> None:
+        """Cut everything of a home at once."""
+        presence = self.presences.pop(home_id, None)
+        if presence is None:
+            return
+        if presence.session is not None:
+            self.finish(presence.session, GoodbyeReason.REVOKED)
+        self._send_away(presence)
+
+    def publish(self, session: Session, hostnames: Iterable[str]) -> dict[str, str]:
+        """Make a home's set of hostnames this one; return the refused ones with why.
+
+        What is no longer in the set is cut before this returns.
+        """
+        presence = session.presence
+        session.has_published = True
+        wanted = list(dict.fromkeys(hostnames))
+        refused = {
+            name: why for name in wanted if (why := self._refusal(presence, name))
+        }
+        allowed = [name for name in wanted if name not in refused]
+        beyond = allowed[self._limits.hostnames_per_home_max :]
+        for name in beyond:
+            refused[name] = (
+                "This relay lets a home publish "
+                f"{self._limits.hostnames_per_home_max} hostnames, and no more."
+            )
+        allowed = allowed[: self._limits.hostnames_per_home_max]
+        self._withdraw(presence, [one for one in presence.routes if one not in allowed])
+        for name in allowed:
+            if name not in presence.routes:
+                route = Route(name, presence)
+                presence.routes[name] = self.routes[name] = route
+        presence.serve()
+        presence.ask_for_channels()
+        return refused
+
+    def _refusal(self, presence: Presence, hostname: str) -> str:
+        if not presence.home.covers(hostname):
+            allowed = ", ".join(presence.home.domains)
+            return (
+                f"This relay does not let your home use {hostname}. "
+                f"It allows {allowed} and names below."
+            )
+        route = self.routes.get(hostname)
+        if route is not None and route.presence is not presence:
+            return f"Another home on this relay holds {hostname}."
+        return ""
+
+    def _withdraw(self, presence: Presence, hostnames: Iterable[str]) -> None:
+        gone = set(hostnames)
+        for name in gone:
+            route = presence.routes.pop(name)
+            if self.routes.get(name) is route:
+                del self.routes[name]
+            route.cut()
+        for visitor in [one for one in presence.waiting if one.hostname in gone]:
+            presence.waiting.remove(visitor)
+            visitor.refuse(Alert.UNRECOGNIZED_NAME)
+
+    def expected(self, hostname: str, homes: Iterable[Home]) -> Presence | None:
+        """Return the home for which it is worth to wait, for a name without a route.
+
+        That is a home whose grant covers the name and that is about to come back: its
+        session was lost, or has just begun, or this relay has only just started.
+        """
+        now = self._clock()
+        grace_s = self._limits.reconnect_grace_s
+        for home in homes:
+            if not home.covers(hostname):
+                continue
+            presence = self.presences.get(home.id)
+            if presence is None and now - self._started < grace_s:
+                presence = self.presences[home.id] = Presence(home)
+                presence.lost_at = now
+            if presence is None:
+                return None
+            if presence.session is not None:
+                return None if presence.session.has_published else presence
+            lost_at = presence.lost_at
+            recent = lost_at is not None and now - lost_at < grace_s
+            return presence if recent else None
+        return None
+
+    def sweep(self) -> None:
+        """Withdraw what homes published that did not come back in time."""
+        deadline = self._clock() - self._limits.reconnect_grace_s
+        for presence in self.presences.values():
+            lost_at = presence.lost_at
+            if presence.session is None and lost_at is not None and lost_at < deadline:
+                self._withdraw(presence, list(presence.routes))
+
+    def close(self) -> None:
+        """End every session, telling the agents that the relay stops."""
+        for presence in self.presences.values():
+            if presence.session is not None:
+                self.finish(presence.session, GoodbyeReason.STOPPING)
+            self._send_away(presence)
+
+    def _send_away(self, presence: Presence) -> None:
+        self._withdraw(presence, list(presence.routes))
+        while presence.waiting:
+            presence.waiting.popleft().refuse(Alert.UNRECOGNIZED_NAME)

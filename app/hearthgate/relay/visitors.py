@@ -1,0 +1,377 @@
+"""Bring a visitor from its ClientHello to the pump.
+
+    admit ──route, parked channel──▶ open ──first byte came back──▶ pump
+      │                               │
+      └─ nothing there ─▶ wait ◀──────┘ the channel is dead: replay the flight
+
+The first flight is kept until the first byte comes back, so that a channel whose NAT
+mapping died costs the visitor a replay and not the connection. Knows hostnames and
+addresses, never content.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+import contextlib
+import logging
+import select
+import socket
+import struct
+
+from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.pump import Pair, Pump
+from hearthgate.relay.registry import Home
+from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
+from hearthgate.wire.alerts import Alert, alert_record
+from hearthgate.wire.channel import write_opening
+from hearthgate.wire.hello import ACME_TLS_ALPN, Hello
+from hearthgate.wire.proxy import Endpoint, proxy_header
+
+_LOGGER = logging.getLogger(__name__)
+
+PARKED_EVENTS = READABLE | select.EPOLLRDHUP
+_TRIES_MAX = 5  # channels found closed cost nothing; a pool of them is soon empty
+_UNACKED = struct.Struct("=24xI")  # tcpi_unacked in struct tcp_info (linux/tcp.h)
+
+
+class Visitor:
+    """One visitor between hello and pump; afterwards only what its end needs."""
+
+    __slots__ = (
+        "_desk",
+        "_flight",
+        "_leave",
+        "_peer",
+        "_unsent",
+        "channel",
+        "closed",
+        "hostname",
+        "opened_at",
+        "replays",
+        "route",
+        "since",
+        "sock",
+        "tries",
+    )
+
+    def __init__(
+        self,
+        desk: "Visitors",
+        sock: socket.socket,
+        *,
+        peer: Endpoint,
+        hostname: str,
+        flight: bytes,
+        leave: Callable[[], None],
+    ) -> None:
+        self.sock = sock
+        self.hostname = hostname
+        self.route: Route | None = None
+        self.channel: ParkedChannel | None = None
+        self.since = desk.clock()
+        self.opened_at = 0.0
+        self.tries = 0
+        self.replays = 0
+        self.closed = False
+        self._desk = desk
+        self._peer = peer
+        self._flight = flight
+        self._unsent: bytes | memoryview = b""
+        self._leave = leave
+
+    def proceed(self, channel: ParkedChannel) -> None:
+        """Send opening and flight over a channel; wait for the first byte back."""
+        desk = self._desk
+        session = channel.session
+        route = session.presence.routes.get(self.hostname)
+        if route is None or self.closed:
+            channel.close()
+            self.refuse(Alert.UNRECOGNIZED_NAME)
+            return
+        self.channel = channel
+        self.tries += 1
+        if self.route is not route:
+            self._leave_route()
+            self.route = route
+            route.live.add(self)
+        relay = self.sock.getsockname()
+        proxy = proxy_header(self._peer, relay[:2])
+        opening = write_opening(session.id, channel.serial, session.key, proxy)
+        self._unsent = opening + self._flight
+        self.opened_at = desk.clock()
+        desk.opening[self] = None
+        desk.poller.set_handler(channel.fd, self._on_channel)
+        self._send()
+
+    def _send(self) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        had_rest = isinstance(self._unsent, memoryview)
+        try:
+            sent = channel.sock.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._channel_ended()
+            return
+        rest = memoryview(self._unsent)[sent:]
+        self._unsent = rest or b""
+        if bool(self._unsent) != had_rest:
+            more = WRITABLE if self._unsent else 0
+            self._desk.poller.set_events(channel.fd, PARKED_EVENTS | more)
+
+    def _on_channel(self, events: int) -> None:
+        channel = self.channel
+        if channel is None:
+            return
+        if events & WRITABLE and self._unsent:
+            self._send()
+            if self.channel is not channel:
+                return
+        if events & ~(READABLE | WRITABLE):
+            # Ended; perhaps with bytes before the end.
+            try:
+                if not channel.sock.recv(1, socket.MSG_PEEK):
+                    self._channel_ended()
+                    return
+            except BlockingIOError:
+                return
+            except OSError:
+                self._channel_ended()
+                return
+        if events & ~WRITABLE:
+            self._join(channel)
+
+    def _join(self, channel: ParkedChannel) -> None:
+        desk = self._desk
+        desk.opening.pop(self, None)
+        channel.session.answered_at = desk.clock()
+        route = self.route
+        if route is None:
+            return
+        route.live.discard(self)
+        self._flight = b""
+        self.channel = None
+        unsent, self._unsent = self._unsent, b""
+        pair = desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        if not pair.closed:
+            route.live.add(pair)
+
+    def _done(self, pair: Pair) -> None:
+        self.closed = True
+        if self.route is not None:
+            self.route.live.discard(pair)
+        self._leave()
+
+    def _channel_ended(self) -> None:
+        """Replay on another channel at once: this one was closed, not lost."""
+        self._drop_channel()
+        if self.tries >= _TRIES_MAX:
+            self.refuse(Alert.INTERNAL_ERROR)
+        else:
+            self._desk.place(self)
+
+    def replay(self) -> bool:
+        """Replay on a fresh channel; False if the one replay was used up."""
+        self._drop_channel()
+        if self.replays:
+            self.refuse(Alert.INTERNAL_ERROR)
+            return False
+        self.replays += 1
+        return True
+
+    def _drop_channel(self) -> None:
+        self._desk.opening.pop(self, None)
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+
+    def unacknowledged(self) -> bool:
+        """Tell whether the home's kernel has not acknowledged the flight."""
+        if self.channel is None:
+            return False
+        try:
+            info = self.channel.sock.getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size
+            )
+        except OSError:
+            return True
+        return len(info) >= _UNACKED.size and _UNACKED.unpack(info)[0] > 0
+
+    def refuse(self, alert: Alert) -> None:
+        """Tell the visitor, as far as TLS lets us, and close."""
+        if self.closed:
+            return
+        with contextlib.suppress(OSError):  # gone; nobody is left to be told
+            self.sock.send(alert_record(alert))
+        self.close()
+
+    def _leave_route(self) -> None:
+        if self.route is not None:
+            self.route.live.discard(self)
+            self.route = None
+
+    def close(self) -> None:
+        """Close the visitor and the channel it holds. Twice does no harm."""
+        if self.closed:
+            return
+        self.closed = True
+        self._drop_channel()
+        self._leave_route()
+        self.sock.close()
+        self._leave()
+
+
+class Visitors:
+    """All visitors between hello and pump. Lives in one loop."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        pump: Pump,
+        poller: Poller,
+        limits: Limits,
+        counters: Counters,
+        *,
+        homes: Callable[[], Iterable[Home]],
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.pump = pump
+        self.poller = poller
+        self.clock = clock
+        self.opening: dict[Visitor, None] = {}  # in the order in which they were opened
+        self._sessions = sessions
+        self._limits = limits
+        self._counters = counters
+        self._homes = homes
+        self._loop = loop
+        self._asking: set[Presence] = set()
+
+    def admit(
+        self,
+        sock: socket.socket,
+        peer: Endpoint,
+        hello: Hello,
+        flight: bytes,
+        leave: Callable[[], None],
+    ) -> None:
+        """Take over a visitor with its first flight; call leave() once it is gone.
+
+        The socket is non-blocking and not in the poller.
+        """
+        name = hello.server_name
+        visitor = Visitor(
+            self, sock, peer=peer, hostname=name or "", flight=flight, leave=leave
+        )
+        if name is None:
+            self._counters.refuse("a hello without a name", peer[0])
+            visitor.refuse(Alert.UNRECOGNIZED_NAME)
+        elif ACME_TLS_ALPN in hello.protocols:
+            # Somebody on the path to the home could answer on a clear channel.
+            self._counters.refuse("an acme-tls/1 validation", name)
+            visitor.refuse(Alert.NO_APPLICATION_PROTOCOL)
+        else:
+            self.place(visitor)
+
+    def place(self, visitor: Visitor) -> None:
+        """Give a visitor a channel, or let it wait for one, or refuse it."""
+        route = self._sessions.routes.get(visitor.hostname)
+        if route is None:
+            presence = self._sessions.expected(visitor.hostname, self._homes())
+        else:
+            presence = route.presence
+        if presence is None:
+            self._counters.refuse("an unknown hostname", visitor.hostname[:100])
+            visitor.refuse(Alert.UNRECOGNIZED_NAME)
+            return
+        channel = presence.take_channel() if route is not None else None
+        if channel is not None:
+            visitor.proceed(channel)
+        else:
+            self._wait(visitor, presence)
+
+    def _wait(self, visitor: Visitor, presence: Presence) -> None:
+        if len(presence.waiting) >= self._limits.waiting_per_home_max:
+            name = presence.home.name
+            self._counters.refuse("more waiting visitors than allowed", home=name)
+            visitor.refuse(Alert.INTERNAL_ERROR)
+            return
+        presence.waiting.append(visitor)
+        self._ask_soon(presence)
+
+    def _ask_soon(self, presence: Presence) -> None:
+        """Ask for channels once for all who come in this turn of the loop."""
+        if not self._asking:
+            self._loop.call_soon(self._ask)
+        self._asking.add(presence)
+
+    def _ask(self) -> None:
+        asking, self._asking = self._asking, set()
+        for presence in asking:
+            presence.ask_for_channels()
+
+    def on_channel(self, session: Session, channel: ParkedChannel) -> None:
+        """Park a fresh channel, or give it to a visitor who waits."""
+        session.parked.append(channel)
+        if session.presence.waiting:
+            session.presence.serve()
+
+    def sweep(self) -> None:
+        """Act on passed deadlines. To be called four times a second."""
+        now = self.clock()
+        for visitor in list(self.opening):
+            if now - visitor.opened_at < self._limits.unacknowledged_deadline_s:
+                break  # the others were opened later
+            if visitor.channel is not None and self._is_lost(visitor, now):
+                self._replay(visitor)
+        for presence in self._sessions.presences.values():
+            self._sweep_waiting(presence, now)
+
+    def _is_lost(self, visitor: Visitor, now: float) -> bool:
+        limits = self._limits
+        age = now - visitor.opened_at
+        channel = visitor.channel
+        if channel is None or age >= limits.first_byte_deadline_s:
+            return True
+        if visitor.unacknowledged():
+            return True
+        silent = channel.session.answered_at < visitor.opened_at
+        return silent and age >= limits.silent_home_deadline_s
+
+    def _replay(self, visitor: Visitor) -> None:
+        channel = visitor.channel
+        if channel is None:
+            return
+        session = channel.session
+        presence = session.presence
+        dead = [one.serial for one in session.parked if one.since <= visitor.opened_at]
+        discarded = session.discard_stale(visitor.opened_at)
+        _LOGGER.info(
+            "%s: A channel went silent; replaying on a fresh one, %d others given up",
+            visitor.hostname,
+            discarded,
+        )
+        if not visitor.replay():
+            self._counters.refuse("no answer from home", home=presence.home.name)
+            return
+        presence.waiting.appendleft(visitor)
+        presence.ask_for_channels(stale_before=max([channel.serial, *dead]) + 1)
+
+    def _sweep_waiting(self, presence: Presence, now: float) -> None:
+        deadline = now - self._limits.waiting_deadline_s
+        for visitor in [one for one in presence.waiting if one.since < deadline]:
+            presence.waiting.remove(visitor)
+            home = presence.home.name
+            self._counters.refuse("no channel from home in time", home=home)
+            visitor.refuse(Alert.INTERNAL_ERROR)
+        if presence.waiting and presence.session is not None:
+            presence.serve()
+            presence.ask_for_channels()
+
+    def close(self) -> None:
+        """Close every visitor that has a channel but has not reached the pump."""
+        for visitor in list(self.opening):
+            visitor.close()
