@@ -1,0 +1,48 @@
+/**
+ * Give an exposure another public address.
+ */
+
+import { h } from "../dom.js";
+import { properties } from "../element.js";
+import { t } from "../i18n.js";
+import { wish } from "../wish.js";
+import { HgDialog } from "./dialog.js";
+
+class HgHostnameDialog extends HgDialog {
+  title() {
+    return t("hostname.title", { name: this.service.name });
+  }
+
+  content() {
+    const { exposure } = this.service;
+    this.hostname = h("hg-hostname-field", {
+      relays: this.relays,
+      taken: this.taken,
+      hostname: exposure.hostname,
+      relayId: exposure.relay_id,
+    });
+    return [
+      this.hostname,
+      h("p", { class: "secondary" }, t("hostname.old_ends", { hostname: exposure.hostname })),
+    ];
+  }
+
+  first() {
+    return this.hostname;
+  }
+
+  check() {
+    if (!this.hostname.mistake()) return true;
+    this.hostname.focus();
+    return false;
+  }
+
+  save() {
+    const { id, exposure } = this.service;
+    const fields = { enabled: exposure.enabled, ...this.hostname.value };
+    return wish(this, "setExposure", { id, fields });
+  }
+}
+
+properties(HgHostnameDialog, { service: null, relays: [], taken: new Map() });
+customElements.define("hg-hostname-dialog", HgHostnameDialog);

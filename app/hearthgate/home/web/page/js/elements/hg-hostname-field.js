@@ -1,0 +1,84 @@
+/**
+ * A label, a domain that a relay granted, and what is wrong with them while typing.
+ *
+ * `relays` are the joined ones, `hostname` what to begin with, `taken` the hostnames that
+ * other services have (hostname → name). Dispatches "input" as its fields do; `value` is
+ * then { hostname, relay_id }.
+ */
+
+import { h, uniqueId } from "../dom.js";
+import { HgElement, properties } from "../element.js";
+import { grantedDomains, join, mistake, split } from "../hostname.js";
+import { t } from "../i18n.js";
+
+class HgHostnameField extends HgElement {
+  build() {
+    const [id, domainId, errorId] = ["label", "domain", "wrong"].map(uniqueId);
+    this.choices = grantedDomains(this.relays);
+    const begin = split(this.hostname, this.choices.map(({ domain }) => domain));
+    this.label = h("input", {
+      type: "text", id, value: begin.label || this.suggestion, spellcheck: false,
+      autocapitalize: "none", autocomplete: "off", "aria-describedby": errorId,
+    });
+    this.domain = h("select", { id: domainId }, ...this.choices.map((choice, index) =>
+      h("option", { value: String(index) }, this.#describe(choice))));
+    this.domain.value = String(Math.max(0, this.#begin(begin.domain)));
+    this.wrong = h("p", { class: "field-error", id: errorId, role: "status" });
+    this.append(h("div", { class: "field" },
+      h("div", { class: "hostname-fields" },
+        h("div", {}, h("label", { htmlFor: id }, t("hostname.label")), this.label),
+        h("span", { class: "hostname-dot", "aria-hidden": "true" }, "."),
+        h("div", {}, h("label", { htmlFor: domainId }, t("hostname.domain")), this.domain)),
+      this.wrong));
+  }
+
+  listen(signal) {
+    this.addEventListener("input", () => this.invalidate(), { signal });
+  }
+
+  update() {
+    const wrong = this.mistake();
+    this.wrong.textContent = wrong ?? "";
+    this.label.setAttribute("aria-invalid", String(Boolean(wrong)));
+  }
+
+  get value() {
+    const choice = this.choices[Number(this.domain.value)];
+    if (!choice) return { hostname: "", relay_id: null };
+    return {
+      hostname: join(this.label.value, choice.domain),
+      relay_id: choice.relay.id,
+    };
+  }
+
+  /** A sentence that says what is wrong, or null. */
+  mistake() {
+    const choice = this.choices[Number(this.domain.value)];
+    if (!choice) return t("hostname.no_domain");
+    const key = mistake(this.label.value, choice.domain);
+    if (key) return t(key);
+    const owner = this.taken.get(this.value.hostname);
+    return owner ? t("hostname.taken", { name: owner }) : null;
+  }
+
+  focus() {
+    this.label.focus();
+  }
+
+  #begin(domain) {
+    const own = this.choices.findIndex((choice) =>
+      choice.domain === domain && choice.relay.id === this.relayId);
+    return own >= 0 ? own : this.choices.findIndex((choice) => choice.domain === domain);
+  }
+
+  /** Only several relays make it worth saying which one a domain belongs to. */
+  #describe({ domain, relay }) {
+    if (this.relays.length < 2) return domain;
+    return t("hostname.through", { domain, relay: relay.host });
+  }
+}
+
+properties(HgHostnameField, {
+  relays: [], hostname: "", suggestion: "", relayId: null, taken: new Map(),
+});
+customElements.define("hg-hostname-field", HgHostnameField);

@@ -1,0 +1,53 @@
+/**
+ * What a service's menu offers, and the dialog behind each entry.
+ *
+ * `row` is the hg-service: its `service`, `relays` and `taken` are handed on.
+ */
+
+import { h } from "../dom.js";
+import { t } from "../i18n.js";
+import { wish } from "../wish.js";
+
+export function serviceMenu({ exposure, origin }, relays) {
+  const manual = origin === "manual";
+  return [
+    exposure && { action: "access", text: t("menu.access"), icon: "lock" },
+    exposure && relays.length && { action: "hostname", text: t("menu.hostname"), icon: "web" },
+    manual && { action: "edit", text: t("menu.edit"), icon: "edit" },
+    manual && { action: "remove", text: t("menu.remove"), icon: "remove", danger: true },
+  ].filter(Boolean);
+}
+
+/** `taken` without the service itself: its own hostname is free for it. */
+function takenByOthers({ service, taken }) {
+  const others = new Map(taken);
+  if (service.exposure) others.delete(service.exposure.hostname);
+  return others;
+}
+
+export const serviceDialogs = {
+  expose: (row) => h("hg-expose-dialog", {
+    service: row.service, relays: row.relays, taken: takenByOthers(row),
+  }),
+
+  hostname: (row) => h("hg-hostname-dialog", {
+    service: row.service, relays: row.relays, taken: takenByOthers(row),
+  }),
+
+  access: (row) => h("hg-access-dialog", { service: row.service }),
+
+  edit: (row) => h("hg-service-dialog", { service: row.service }),
+
+  remove: ({ service: { id, name, exposure } }) => {
+    const dialog = h("hg-confirm-dialog", {
+      question: t("service.remove_title", { name }),
+      consequence: exposure?.enabled
+        ? t("service.remove_live", { name, url: exposure.url })
+        : t("service.remove_text", { name }),
+      verb: t("service.remove_submit"),
+      danger: true,
+    });
+    dialog.run = () => wish(dialog, "removeService", { id });
+    return dialog;
+  },
+};

@@ -1,0 +1,73 @@
+/**
+ * The page's texts in the reader's language.
+ *
+ *     t("services.count", { count: 3 })    "{count} services", plural by Intl.PluralRules
+ *
+ * A text is a string, or an object of plural forms chosen by `count`. Inside Home Assistant
+ * its language wins, then the browser's list. English is the fallback. Texts are plain
+ * text: they are never parsed as HTML.
+ */
+
+const LANGUAGES = ["en", "de"];
+
+let language = "en";
+let texts = {};
+let plurals = new Intl.PluralRules("en");
+
+/** The best language that we have for a list of wanted ones. */
+export function choose(wanted) {
+  for (const tag of wanted) {
+    const primary = String(tag).toLowerCase().split("-")[0];
+    if (LANGUAGES.includes(primary)) return primary;
+  }
+  return LANGUAGES[0];
+}
+
+/** Load the texts. `wanted` are language tags, the dearest first. */
+export async function load(wanted) {
+  language = choose(wanted);
+  const address = new URL(`../translations/${language}.json`, import.meta.url);
+  const response = await fetch(address);
+  if (!response.ok) throw new Error(`no texts: ${response.status}`);
+  texts = await response.json();
+  plurals = new Intl.PluralRules(language);
+  document.documentElement.lang = language;
+}
+
+export function t(key, values = {}) {
+  const text = texts[key];
+  const form = typeof text === "object" ? text[plurals.select(values.count)] ?? text.other : text;
+  return (form ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+/** "in 12 seconds"; never in the past, because the clocks of two machines differ. */
+export function until(unixTime, now = Date.now()) {
+  const seconds = Math.max(0, Math.ceil(unixTime - now / 1000));
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+  if (seconds < 90) return format.format(seconds, "second");
+  if (seconds < 90 * 60) return format.format(Math.round(seconds / 60), "minute");
+  if (seconds < 36 * 3600) return format.format(Math.round(seconds / 3600), "hour");
+  return format.format(Math.round(seconds / 86400), "day");
+}
+
+/** A calendar day, such as "3 March 2027". */
+export function day(unixTime) {
+  return new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(unixTime * 1000);
+}
+
+export function milliseconds(value) {
+  return new Intl.NumberFormat(language, {
+    style: "unit",
+    unit: "millisecond",
+    maximumFractionDigits: value < 10 ? 1 : 0,
+  }).format(value);
+}
+
+/** "a, b and c" */
+export function list(items) {
+  return new Intl.ListFormat(language, { type: "conjunction" }).format(items);
+}
+
+export function compareNames(a, b) {
+  return a.localeCompare(b, language, { numeric: true, sensitivity: "base" });
+}
