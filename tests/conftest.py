@@ -7,18 +7,21 @@
 What module and session fixtures hold is there before the test, so it does not count.
 Tasks are looked at inside the test's own event loop, before the loop is closed. The
 whole session is checked once more at its end. Left processes are killed as they are
-reported, so one leak fails one test. `@pytest.mark.keeps("sockets")` excuses a test.
+reported, so one leak fails one test. A test that failed has said enough: its traceback
+still holds what it opened. `@pytest.mark.keeps("sockets")` excuses a test.
 
 Checks no memory, no files, and never how long anything took.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 import inspect
 
 import pytest
 
 from tests.tools import leaks
+
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.fixturenames.insert(place, "_no_task_is_left")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether the test itself failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_process_outlives_the_session() -> Iterator[None]:
     before = leaks.processes()
@@ -50,16 +63,22 @@ def _no_process_outlives_the_session() -> Iterator[None]:
 def _nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     before = {kind: look() for kind, look in leaks.LOOKS.items()}
     yield
-    for kind, look in leaks.LOOKS.items():
-        if kind not in _kept(request):
-            _fail_on(kind, leaks.wait_for_end(look, before[kind]))
+    left = {
+        kind: leaks.wait_for_end(look, before[kind])
+        for kind, look in leaks.LOOKS.items()
+        if kind not in _kept(request)
+        and (kind == "processes" or not request.node.stash[FAILED])
+    }
+    if not request.node.stash[FAILED]:
+        for kind, what in left.items():
+            _fail_on(kind, what)
 
 
 @pytest.fixture
 async def _no_task_is_left(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     yield
-    if "tasks" not in _kept(request):
+    if "tasks" not in _kept(request) and not request.node.stash[FAILED]:
         _fail_on("tasks", await leaks.unfinished_tasks(before))
 
 
