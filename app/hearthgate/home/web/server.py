@@ -1,0 +1,168 @@
+"""Serve page and API: over TCP with a login, and on a UNIX socket for the command line.
+
+    http://host:port/       Authenticator (login, or another way in)
+    <data>/agent.sock       mode 0600: who may open it is the owner, no login
+
+Both lead to the same home. Starts and stops; decides nothing.
+"""
+
+from collections.abc import Callable
+import contextlib
+from importlib import resources
+import logging
+import os
+from pathlib import Path
+import socket
+import stat
+
+from aiohttp import web
+import yaml
+
+from hearthgate.home.web.api import Api
+from hearthgate.home.web.errors import WebNotStartedError
+from hearthgate.home.web.facade import HomeApi, Json
+from hearthgate.home.web.live import LivePages
+from hearthgate.home.web.middleware import (
+    BODY_MAX_BYTES,
+    add_headers,
+    answer_errors,
+    known_users_only,
+    own_page_only,
+)
+from hearthgate.home.web.page_files import PAGE_FOLDER, PageFiles
+from hearthgate.home.web.users import Authenticator, NoLogin
+
+_LOGGER = logging.getLogger(__name__)
+
+# What is under way may end: a wish is taken in milliseconds, pairing in seconds.
+_STOP_SECONDS = 5.0
+_BACKLOG = 128
+
+
+class WebServer:
+    """The home's web. start() it once, stop() it once."""
+
+    def __init__(
+        self,
+        home: HomeApi,
+        authenticator: Authenticator,
+        *,
+        host: str,
+        port: int,
+        unix_socket: Path | None = None,
+        page: Path = PAGE_FOLDER,
+        own_host: Callable[[web.Request], str] = lambda request: request.host,
+        live: LivePages | None = None,
+    ) -> None:
+        """Read the page's files; open nothing yet. Port 0 lets the system pick one.
+
+        `own_host` tells the host and port that the browser believes to talk to, for
+        who serves this behind a proxy that changes the Host header.
+        """
+        self._home = home
+        self._authenticator = authenticator
+        self._address = (host, port)
+        self._unix_socket = unix_socket
+        self._own_host = own_host
+        self._files = PageFiles(page)
+        self._description = read_description()
+        self._live = live or LivePages(home)
+        self._runners: list[web.AppRunner] = []
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use, once started."""
+        return self._port
+
+    async def start(self) -> None:
+        """Serve. Raises WebNotStartedError, with nothing left open."""
+        try:
+            listener = _tcp_listener(*self._address)
+            self._port = listener.getsockname()[1]
+            await self._serve(listener, self._authenticator)
+            if self._unix_socket is not None:
+                unix = _unix_listener(self._unix_socket)
+                await self._serve(unix, NoLogin("command line"))
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close the listeners, then the pages, then let requests end within seconds."""
+        for runner in self._runners:
+            for site in list(runner.sites):
+                await site.stop()
+        await self._live.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        if self._unix_socket is not None:
+            with contextlib.suppress(OSError):
+                self._unix_socket.unlink(missing_ok=True)
+
+    async def _serve(self, listener: socket.socket, who: Authenticator) -> None:
+        # Headers that name us and our versions, and a log of clicks, help nobody.
+        runner = web.AppRunner(
+            self._application(who), access_log=None, shutdown_timeout=_STOP_SECONDS
+        )
+        self._runners.append(runner)
+        await runner.setup()
+        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+
+    def _application(self, who: Authenticator) -> web.Application:
+        application = web.Application(
+            client_max_size=BODY_MAX_BYTES,
+            middlewares=[
+                answer_errors,
+                own_page_only(self._own_host),
+                known_users_only(who),
+            ],
+        )
+        application.on_response_prepare.append(add_headers)
+        api = Api(self._home, self._live, who, self._description)
+        application.add_routes(api.routes())
+        application.router.add_get("/{path:.*}", self._files.serve)
+        return application
+
+
+def read_description() -> Json:
+    """Return openapi.yaml. Blocking."""
+    text = (resources.files(__package__) / "openapi.yaml").read_text("utf-8")
+    description: Json = yaml.safe_load(text)
+    return description
+
+
+def _tcp_listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as err:
+        listener.close()
+        raise WebNotStartedError(
+            address=f"{host}:{port}", reason=err.strerror or err
+        ) from err
+    listener.setblocking(False)  # noqa: FBT003 (its signature)
+    return listener
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    """Bind a socket that is private from its first moment.
+
+    What a killed agent left is removed; the lock on the data folder makes sure that no
+    other one is alive.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            path.unlink()
+        # Linux gives the path the mode of the socket itself: no moment without it.
+        os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+        listener.bind(os.fspath(path))
+    except OSError as err:
+        listener.close()
+        raise WebNotStartedError(address=path, reason=err.strerror or err) from err
+    listener.setblocking(False)  # noqa: FBT003 (its signature)
+    return listener
