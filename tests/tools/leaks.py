@@ -73,8 +73,7 @@ def sockets() -> dict[int, str]:
         with contextlib.suppress(OSError):
             target = str(link.readlink())
             if target.startswith(DESCRIPTORS):
-                key = hash((link.name, target))
-                found[key] = f"descriptor {link.name}: {target}{_addresses(target)}"
+                found[hash((link.name, target))] = f"descriptor {link.name} {target}"
     return found
 
 
@@ -101,7 +100,7 @@ def wait_for_end(look: Look, before: Collection[int]) -> list[str]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    return sorted(left.values())
+    return sorted(text + _ports(text) for text in left.values())
 
 
 async def unfinished_tasks(before: Collection[asyncio.Task[object]]) -> list[str]:
@@ -131,14 +130,14 @@ def _command(pid: int) -> str:
     return f"pid {pid}, just ended"
 
 
-def _addresses(target: str) -> str:
-    """Return ` local -> remote` of a TCP or UDP socket in /proc/net's hexadecimal."""
-    inode = target.removeprefix("socket:[").removesuffix("]")
+def _ports(text: str) -> str:
+    """Return the ports of a TCP or UDP socket, which /proc/net lists by inode."""
+    inode = text.rpartition("socket:[")[2].removesuffix("]")
     for table in ("tcp", "tcp6", "udp", "udp6"):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
                 fields = line.split()
                 if fields[9] == inode:
-                    ports = [int(field.rpartition(":")[2], 16) for field in fields[1:3]]
-                    return f" {table} port {ports[0]} -> {ports[1]}"
+                    ours, theirs = (int(at[-4:], 16) for at in fields[1:3])
+                    return f", {table} port {ours}, other side {theirs}"
     return ""
