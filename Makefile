@@ -18,10 +18,10 @@ CODE := app tests
 
 # Debian packages, as command:package, or the bare package if it brings no command.
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble
-NEEDS_test := $(NEEDS_demo) avahi-daemon:avahi-daemon dbus-daemon:dbus-daemon \
-	chromium:chromium fonts-dejavu-core openssl:openssl
-NEEDS_bench := $(NEEDS_demo) nginx:nginx wrk:wrk h2load:nghttp2-client \
-	ssh:openssh-client sshd:openssh-server openssl:openssl
+NEEDS_test := $(NEEDS_demo) avahi-daemon:avahi-daemon curl:curl \
+	chromium:chromium fonts-dejavu-core
+NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
+	ssh:openssh-client sshd:openssh-server
 
 .PHONY: help demo test bench lint format lock clean
 
