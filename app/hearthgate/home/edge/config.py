@@ -1,0 +1,258 @@
+"""Say in HAProxy's language what a set of routes means. Pure functions over values.
+
+    routes, settings, generation ─▶ haproxy.cfg
+    routes                       ─▶ certificates.list
+
+    frontend visitors   the hand-over socket; TLS; 421; headers
+      └─ backend NAME   one per hostname, named by it: access, then one server
+
+A file has only relative paths and takes the socket from the environment, so that it
+depends on nothing but its arguments. Words from outside enter as checked hostnames,
+addresses and ports, or escaped byte by byte. Must mean the same to HAProxy 2.6 and 3.0.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from string import ascii_letters, digits
+from typing import Final
+
+from hearthgate.home.edge import headers
+from hearthgate.home.edge.routes import Route, checked, is_address
+from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.model import Access, Scheme, Target
+
+# What a generation's folder holds. Short and relative: a UNIX socket's address has room
+# for 108 bytes, and a data folder may be deeper than that.
+CONFIG: Final = "haproxy.cfg"
+CERTIFICATES: Final = "certificates.list"
+CONSOLE: Final = "console.sock"
+CUT: Final = "cut.list"  # hostnames whose connections end here; empty at the start
+DOOR_VARIABLE: Final = "HEARTHGATE_DOOR"  # holds the number of the hand-over socket
+
+_HTML: Final = 'content-type "text/html; charset=utf-8" file'
+_NO_STORE: Final = "hdr Cache-Control no-store"
+# Pages that HAProxy itself answers with; the others come from rules.
+_HAPROXY_ERRORS: Final = (502, 503, 504)
+# TLS 1.2 without CBC and without key exchange that has no forward secrecy. TLS 1.3 has
+# nothing to choose.
+_CIPHERS: Final = ":".join(
+    f"ECDHE-{key}-{cipher}"
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+    for key in ("ECDSA", "RSA")
+)
+_PLAIN: Final = frozenset((ascii_letters + digits + "-_.").encode())
+
+
+def render(routes: Sequence[Route], settings: EdgeSettings, generation: int) -> str:
+    """Return the configuration. Raises EdgeRefusedError for a route that is unfit."""
+    routes = checked(routes)
+    lines = [
+        *_global(settings, generation),
+        *_resolvers(routes),
+        *_defaults(settings),
+        *_frontend(),
+        *_wrong_passwords(routes, settings),
+    ]
+    for route in routes:
+        lines += _userlist(route)
+        lines += _backend(route, settings)
+    return "\n".join(lines) + "\n"
+
+
+def render_certificates(routes: Iterable[Route]) -> str:
+    """Return the list of certificates, each for exactly its hostname.
+
+    The explicit name keeps a wildcard certificate from answering for other names.
+    """
+    return "".join(
+        f"{certificate_file(route)} {route.hostname}\n" for route in checked(routes)
+    )
+
+
+def certificate_file(route: Route) -> str:
+    """Return the file name of the route's certificate in a generation's folder."""
+    return f"{route.hostname}.pem"
+
+
+def page_file(status: int) -> str:
+    """Return the file name of an error page in a generation's folder."""
+    return f"{status}.html"
+
+
+def escape(text: str) -> str:
+    """Return the text as one word that HAProxy reads back as the same bytes.
+
+    Everything but letters, digits, dash, dot and underscore becomes an escape.
+    """
+    return "".join(
+        chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in text.encode()
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _global(settings: EdgeSettings, generation: int) -> Iterator[str]:
+    yield "global"
+    yield f"  description generation-{generation}"
+    yield f"  maxconn {settings.maxconn}"
+    # A low limit of descriptors is no reason not to run at all.
+    yield "  no strict-limits"
+    yield f"  nbthread {settings.threads}"
+    yield f"  hard-stop-after {settings.hard_stop_after_s}s"
+    yield f"  stats socket unix@{CONSOLE} mode 600 level admin"
+    # While it drains, the agent keeps one console open and asks about every second.
+    yield "  stats timeout 60s"
+    yield f"  ssl-default-bind-ciphers {_CIPHERS}"
+    yield f"  tune.ssl.cachesize {settings.tls_sessions}"
+    yield f"  tune.h2.initial-window-size {settings.h2_window_bytes}"
+
+
+def _resolvers(routes: Iterable[Route]) -> Iterator[str]:
+    if all(is_address(route.target.host) for route in routes):
+        return
+    yield "resolvers home_dns"
+    yield "  parse-resolv-conf"
+    yield "  hold valid 30s"
+    # What the C library found at the start (hosts file, mDNS) is kept when DNS does not
+    # know the name. A service that moved is worth following, an outage of DNS is not.
+    for outcome in ("nx", "refused", "timeout", "other", "obsolete"):
+        yield f"  hold {outcome} 20d"
+
+
+def _defaults(settings: EdgeSettings) -> Iterator[str]:
+    yield "defaults"
+    yield "  mode http"
+    for name, seconds in (
+        ("connect", settings.connect_s),
+        ("client", settings.visitor_s),
+        ("server", settings.service_s),
+        ("tunnel", settings.tunnel_s),
+        ("http-request", settings.request_s),
+        ("http-keep-alive", settings.keep_alive_s),
+        # Half-closed WebSockets and downloads whose visitor left must not linger.
+        ("client-fin", settings.visitor_s),
+        ("server-fin", settings.visitor_s),
+    ):
+        yield f"  timeout {name} {_milliseconds(seconds)}ms"
+    yield "  retries 1"
+    # Only requests that cannot be lost silently share a connection between visitors.
+    yield "  http-reuse safe"
+    # Dead ends of a WebSocket are found here, not by its very long time-out.
+    yield "  option clitcpka"
+    yield "  clitcpka-idle 60s"
+    yield "  clitcpka-intvl 20s"
+    yield "  clitcpka-cnt 4"
+    yield "  option srvtcpka"
+    for status in _HAPROXY_ERRORS:
+        yield f"  http-error status {status} {_HTML} {page_file(status)} {_NO_STORE}"
+
+
+def _frontend() -> Iterator[str]:
+    yield "frontend visitors"
+    yield (
+        f'  bind "sockpair@${{{DOOR_VARIABLE}}}" accept-proxy ssl'
+        f" crt-list {CERTIFICATES} strict-sni alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+    )
+    yield "  tcp-request session set-var(sess.name) ssl_fc_sni,lower"
+    # A hostname that was turned off ends here without an answer: a browser then opens a
+    # new connection, which the current generation judges. The list is empty in life.
+    yield f"  http-request reject if {{ var(sess.name) -m str -f {CUT} }}"
+    # Browsers reuse a connection for other names of the same certificate (RFC 9113
+    # §9.1.1). The policy belongs to the authority of the request, so they must agree.
+    yield (
+        "  http-request return status 421"
+        f" {_HTML} {page_file(421)} {_NO_STORE}"
+        " if !{ req.fhdr(host),host_only,rtrim(.),strcmp(sess.name) eq 0 }"
+    )
+    yield f"  http-request del-header {headers.pattern()} -m reg"
+    yield "  http-request add-header X-Forwarded-For %[src]"
+    yield "  http-request add-header X-Forwarded-Proto https"
+    yield "  http-request add-header X-Forwarded-Host %[var(sess.name)]"
+    yield "  http-request add-header X-Forwarded-Port 443"
+    # strict-sni let only our hostnames in, and each has its backend.
+    yield "  use_backend %[var(sess.name)]"
+
+
+def _wrong_passwords(routes: Iterable[Route], settings: EdgeSettings) -> Iterator[str]:
+    if all(route.access is None for route in routes):
+        return
+    period = settings.wrong_passwords_s
+    yield "backend wrong_passwords"
+    yield (
+        "  stick-table type ipv6 size 50k"
+        f" expire {2 * period}s store gpc0_rate({period}s)"
+    )
+
+
+def _userlist(route: Route) -> Iterator[str]:
+    if route.access is not None:
+        yield f"userlist {route.hostname}"
+        yield _user(route.access)
+
+
+def _user(access: Access) -> str:
+    return f"  user {escape(access.username)} password {access.password_hash}"
+
+
+def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
+    yield f"backend {route.hostname}"
+    if route.access is not None:
+        yield from _access(route.hostname, settings)
+    yield _server(route.target)
+
+
+def _access(hostname: str, settings: EdgeSettings) -> Iterator[str]:
+    """Ask for a name and a password; remember a right one by its digest.
+
+    The table holds only credentials that were right for this hostname. With two
+    Authorization headers the one that is checked and the one that is remembered could
+    differ, so these are never let in.
+    """
+    digest = "req.fhdr(authorization),sha2(256)"
+    unknown = "!{ var(txn.known) -m bool } !{ var(txn.right) -m bool }"
+    ask = (
+        f"  http-request return status 401 {_HTML} {page_file(401)} {_NO_STORE}"
+        f' hdr WWW-Authenticate "Basic realm=\\"{hostname}\\", charset=\\"UTF-8\\""'
+    )
+    wait = settings.wrong_passwords_s
+    yield (
+        "  stick-table type binary len 32 size 1k"
+        f" expire {settings.credential_s}s store gpt0"
+    )
+    yield f"{ask} if !{{ req.fhdr_cnt(authorization) eq 1 }}"
+    yield f"  http-request set-var(txn.known) {digest},in_table({hostname})"
+    yield (
+        f"  http-request track-sc0 src,ipmask(32,64) table wrong_passwords if {unknown}"
+    )
+    yield (
+        f"  http-request return status 429 {_HTML} {page_file(429)} {_NO_STORE}"
+        f" hdr Retry-After {wait} if {unknown}"
+        f" {{ sc0_gpc0_rate(wrong_passwords) ge {settings.wrong_passwords_max} }}"
+    )
+    yield (
+        "  http-request set-var(txn.right) bool(true)"
+        f" if {unknown} {{ http_auth({hostname}) }}"
+    )
+    yield f"  http-request sc-inc-gpc0(0) if {unknown}"
+    yield f"{ask} if {unknown}"
+    yield (
+        f"  http-request track-sc1 {digest} table {hostname}"
+        " if { var(txn.right) -m bool }"
+    )
+    # It was meant for the edge. A service never learns the password.
+    yield "  http-request del-header Authorization"
+
+
+def _server(target: Target) -> str:
+    words = [f"  server service {target.authority}"]
+    if not is_address(target.host):
+        # The C library knows the hosts file; nothing at the start is no reason to fail.
+        words.append("init-addr libc,none resolvers home_dns resolve-prefer ipv4")
+    if target.scheme is Scheme.HTTPS:
+        # Devices at home sign for themselves, and old ones know only old TLS. It is
+        # still better than http, which is what their owner would use instead.
+        words.append("ssl verify none ssl-min-ver TLSv1.0 ciphers DEFAULT:@SECLEVEL=0")
+        if not is_address(target.host):
+            words.append(f"sni str({target.host})")
+    return " ".join(words)

@@ -1,0 +1,74 @@
+"""The pages a visitor reads when a service cannot be shown.
+
+One template, no resources from anywhere else, light and dark. HAProxy keeps them in
+memory and sends them as they are, so nothing of a request ever appears in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+from types import MappingProxyType
+from typing import Final
+
+_CLOCK: Final = '<path d="M24 24v7h5"/>'
+_CROSS: Final = '<path d="m20 27 8 8m0-8-8 8"/>'
+_LOCK: Final = '<path d="M19 28h10v7H19zm2 0v-2a3 3 0 0 1 6 0v2"/>'
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one status says to a visitor."""
+
+    title: str
+    text: str
+    icon: str
+
+
+PAGES: Final[Mapping[int, Page]] = MappingProxyType(
+    {
+        401: Page(
+            "Please sign in",
+            "This page asks for a name and a password. Reload it to try again.",
+            _LOCK,
+        ),
+        421: Page(
+            "This address belongs elsewhere",
+            "Your browser asked over a connection meant for another address. "
+            "Reloading the page usually helps.",
+            _CROSS,
+        ),
+        429: Page(
+            "Too many tries",
+            "There were several wrong passwords from your network. "
+            "Please wait a few minutes and try again.",
+            _CLOCK,
+        ),
+        502: Page(
+            "This service gave no proper answer",
+            "It can be reached at home, but what it said made no sense. "
+            "If it is yours, check that http or https is chosen rightly.",
+            _CROSS,
+        ),
+        503: Page(
+            "This service does not answer right now",
+            "The home is connected, but the service behind this address is off or "
+            "busy. Please try again in a moment.",
+            _CROSS,
+        ),
+        504: Page(
+            "This service takes too long",
+            "It was asked and has not answered in time. Please try again in a moment.",
+            _CLOCK,
+        ),
+    }
+)
+
+
+def html(status: int) -> str:
+    """Return the page for a status. Raises KeyError for a status without one."""
+    page = PAGES[status]
+    template = files(__name__).joinpath("page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        status=status, title=page.title, text=page.text, icon=page.icon
+    )

@@ -1,0 +1,108 @@
+"""What the edge serves: a hostname, its service, its certificate, its access policy.
+
+    Sequence[Route] ─▶ checked() ─▶ tuple[Route, …], sorted, safe to write into a file
+
+Everything that a user or the network named passes `checked` before it can reach a
+configuration. It refuses; it never repairs. Reads no files.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+import ipaddress
+import itertools
+from pathlib import Path
+import re
+from typing import Final
+
+from hearthgate.home.edge.errors import EdgeRefusedError
+from hearthgate.home.model import Access, Scheme, Target
+
+# RFC 1123 §2.1 labels, lower case; RFC 1035 §2.3.4 lengths. A label never has an
+# underscore, so our own section names, which have one, can never be taken.
+_LABEL: Final = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+_HOSTNAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
+# Names on a home network are looser: underscores are common (RFC 2782 habits).
+_LAN_NAME: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\Z", re.ASCII
+)
+# SHA-crypt only: every libcrypt of the last fifteen years knows it.
+_HASH: Final = re.compile(
+    r"\$[56]\$(?:rounds=[0-9]{4,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}\Z",
+    re.ASCII,
+)
+_USERNAME_MAX_BYTES: Final = 256
+_PORT_MAX: Final = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One public hostname and where it leads."""
+
+    hostname: str  # lower case A-labels, no trailing dot
+    target: Target
+    certificate: Path  # PEM: chain and key
+    access: Access | None
+    name: str  # for the log; never enters the configuration
+
+    def policy(self) -> tuple[Target, Access | None]:
+        """Return what, when it changes, ends connections that began under it."""
+        return self.target, self.access
+
+
+def checked(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Return the routes sorted by hostname, all fit for a configuration.
+
+    Raises EdgeRefusedError for the first one that is not.
+    """
+    ordered = sorted(routes, key=lambda route: route.hostname)
+    for route in ordered:
+        _check(route)
+    for one, next_one in itertools.pairwise(ordered):
+        if one.hostname == next_one.hostname:
+            raise EdgeRefusedError(reason=f"{one.hostname} is there twice")
+    return tuple(ordered)
+
+
+def is_address(host: str) -> bool:
+    """Tell whether the host is an IP address. A zone (fe80::1%eth0) is none."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not (isinstance(address, ipaddress.IPv6Address) and address.scope_id)
+
+
+def _check(route: Route) -> None:
+    if not _HOSTNAME.match(route.hostname):
+        raise EdgeRefusedError(reason=f"{route.hostname!r} is not a hostname")
+    _check_target(route)
+    if route.access is not None:
+        _check_access(route.hostname, route.access)
+
+
+def _check_target(route: Route) -> None:
+    target = route.target
+    if target.scheme not in (Scheme.HTTP, Scheme.HTTPS):
+        raise EdgeRefusedError(reason=f"{route.hostname}: unknown scheme")
+    # Names of digits and dots would be taken for addresses by HAProxy.
+    looks_numeric = target.host.replace(".", "").isdigit()
+    if not is_address(target.host) and (
+        looks_numeric or not _LAN_NAME.match(target.host)
+    ):
+        raise EdgeRefusedError(
+            reason=f"{route.hostname}: {target.host!r} is neither an address nor a name"
+        )
+    if not (type(target.port) is int and 0 < target.port <= _PORT_MAX):
+        raise EdgeRefusedError(reason=f"{route.hostname}: no port {target.port!r}")
+
+
+def _check_access(hostname: str, access: Access) -> None:
+    username = access.username
+    if (
+        not 0 < len(username.encode("utf-8", "replace")) <= _USERNAME_MAX_BYTES
+        or ":" in username
+        or not username.isprintable()
+    ):
+        raise EdgeRefusedError(reason=f"{hostname}: the user name cannot be used")
+    if not _HASH.match(access.password_hash):
+        raise EdgeRefusedError(reason=f"{hostname}: the password hash cannot be used")
