@@ -91,7 +91,7 @@ class Lookout:
         self._show()
 
     async def _rest(self, failures: int) -> None:
-        """Wait for the next turn: jittered, longer after failures, at once if it moved."""
+        """Wait for the next turn: jittered, longer after failures, none if it moved."""
         every = self._limits.probe_every_s
         if failures:
             wait = self._limits.probe_failed_every_s * 2 ** min(failures - 1, 8)

@@ -1,0 +1,112 @@
+"""Only real pictures become icons."""
+
+import struct
+import zlib
+
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+from hearthgate.home.discovery.images import picture_type
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/></svg>'
+
+
+def png(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    check = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + check
+
+
+def ico(inner: bytes) -> bytes:
+    entry = struct.pack("<BBBBHHII", 32, 32, 0, 0, 1, 32, len(inner), 22)
+    return b"\0\0\1\0\1\0" + entry + inner
+
+
+def jpeg(width: int, height: int) -> bytes:
+    app0 = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\1\x11\0"
+    return b"\xff\xd8" + app0 + frame
+
+
+def picture(data: bytes) -> str | None:
+    return picture_type(data, max_side=1024)
+
+
+@pytest.mark.parametrize(
+    ("data", "ending"),
+    [
+        (png(32, 32), "png"),
+        (b"GIF89a" + struct.pack("<HH", 16, 16), "gif"),
+        (jpeg(64, 48), "jpg"),
+        (ico(png(32, 32)), "ico"),
+        (ico(struct.pack("<Iii", 40, 32, 64)), "ico"),
+        (b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + b"\x1f\0\0\x1f\0\0", "webp"),
+        (SVG, "svg"),
+        (b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- x --><svg width="1"/>', "svg"),
+    ],
+)
+def test_pictures_are_known_by_their_bytes(data: bytes, ending: str) -> None:
+    assert picture(data) == ending
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<!doctype html><title>404</title>",
+        b"<html><svg></svg></html>",
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\0\0\0\0WAVEfmt ",
+        b"\xff\xd8\xff",
+        png(20000, 20000),
+        png(0, 4),
+        jpeg(9000, 10),
+        ico(png(20000, 20000)),
+        ico(png(16, 16))[:-4],
+    ],
+)
+def test_what_is_no_picture_or_unpacks_to_too_much_is_refused(data: bytes) -> None:
+    assert picture(data) is None
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        b"<script>alert(1)</script>",
+        b"<SCRIPT/>",
+        b"<x:script/>",
+        b'<path onload = "x()"/>',
+        b"<foreignObject/>",
+        b'<image href="http://192.168.7.1/"/>',
+        b'<a href="javascript:x()"/>',
+        b'<use xlink:href="//evil/x#y"/>',
+        b"<style>@import 'x'</style>",
+        b'<path style="fill:url(http://evil/)"/>',
+        b'<animate attributeName="href"/>',
+        b'<path d="&#106;avascript"/>',
+    ],
+)
+def test_an_active_svg_is_refused(inside: bytes) -> None:
+    assert picture(SVG.replace(b"<path", inside + b"<path")) is None
+
+
+def test_an_svg_with_entities_is_refused() -> None:
+    bomb = b'<!DOCTYPE svg [<!ENTITY a "aa">]>' + SVG
+    assert picture(bomb) is None
+
+
+def test_an_svg_may_refer_to_itself() -> None:
+    data = SVG.replace(b"<path", b'<use href="#a"/><path fill="url(#g)" ')
+    assert picture(data) == "svg"
+
+
+def test_comments_without_end_are_read_in_no_time() -> None:
+    assert picture(b"<!---->" * 18_000) is None
+    assert picture(b"<!--" * 30_000) is None
+
+
+@given(st.sampled_from([png(9, 9), jpeg(9, 9), ico(png(9, 9)), SVG]), st.data())
+def test_no_bytes_raise(start: bytes, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(start)))
+    picture(start[:cut] + data.draw(st.binary()))
