@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from aiohttp import web
 import voluptuous as vol
 
-from hearthgate.home.hostnames import InvalidHostnameError, read_hostname
+from hearthgate.home.access import ACCESS_SCHEMA
 from hearthgate.home.model import Target
 from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.home.web.errors import (
@@ -22,14 +22,13 @@ from hearthgate.home.web.errors import (
     NotJsonError,
     NotJsonTypeError,
 )
-from hearthgate.home.web.facade import KEEP, AccessWish, ExposureWish
+from hearthgate.home.web.facade import KEEP, AccessWish, ExposureWish, Keep
 from hearthgate.values import Secret
+from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
 
 _BODY_SECONDS = 15
 _NAME_MAX = 64
 _CODE_MAX = 4096  # a pairing code is about 200 characters
-_ACCESS_PASSWORD_MIN = 8  # the whole Internet may try it
-_ACCESS_PASSWORD_MAX = 256  # more than any browser's prompt is used for
 _LOGIN_PASSWORD_MAX = 1024
 
 
@@ -81,24 +80,18 @@ def _invalid(error: vol.Invalid) -> InvalidBodyError:
     return InvalidBodyError(field=field[:100], reason=error.error_message[:300])
 
 
-def _text(
-    least: int, most: int, *, forbidden: str = "", strip: bool = True
-) -> Callable[[object], str]:
+def _text(least: int, most: int, *, strip: bool = True) -> Callable[[object], str]:
     def check(value: object) -> str:
         if not isinstance(value, str):
             raise vol.Invalid("expected a text")
         text = value.strip() if strip else value
         if not least <= len(text) <= most:
             raise vol.Invalid(f"expected {least} to {most} characters")
-        if not text.isprintable() or any(one in text for one in forbidden):
-            raise vol.Invalid("expected no control characters" + _also(forbidden))
+        if not text.isprintable():
+            raise vol.Invalid("expected no control characters")
         return text
 
     return check
-
-
-def _also(forbidden: str) -> str:
-    return f" and none of {forbidden}" if forbidden else ""
 
 
 def _target(value: object) -> Target:
@@ -110,8 +103,8 @@ def _target(value: object) -> Target:
 
 def _hostname(value: object) -> str:
     try:
-        return read_hostname(_text(1, 1024)(value))
-    except InvalidHostnameError as err:
+        return normalise_hostname(_text(1, 1024)(value))
+    except HostnameInvalidError as err:
         raise vol.Invalid(str(err).rstrip(".")) from err
 
 
@@ -121,7 +114,12 @@ def _boolean(value: object) -> bool:
     return value
 
 
-def _access(data: dict[str, str]) -> AccessWish:
+def _access_wish(value: object) -> AccessWish | Keep | None:
+    if value is None or value is KEEP:
+        return value
+    if not isinstance(value, dict):
+        raise vol.Invalid("expected null, or a username and a password")
+    data = ACCESS_SCHEMA(value)
     return AccessWish(data["username"], Secret(data["password"]))
 
 
@@ -134,17 +132,6 @@ def _something(data: dict[str, Any]) -> dict[str, Any]:
         raise vol.Invalid("expected a name or a url")
     return data
 
-
-_ACCESS = vol.All(
-    {
-        # RFC 7617 §2: the first colon ends the user name.
-        vol.Required("username"): _text(1, _NAME_MAX, forbidden=":"),
-        vol.Required("password"): _text(
-            _ACCESS_PASSWORD_MIN, _ACCESS_PASSWORD_MAX, strip=False
-        ),
-    },
-    _access,
-)
 
 LOGIN = vol.Schema(
     {vol.Required("password"): _text(1, _LOGIN_PASSWORD_MAX, strip=False)}
@@ -162,7 +149,7 @@ EXPOSURE = vol.Schema(
             vol.Required("enabled"): _boolean,
             "hostname": _hostname,
             "relay_id": _text(1, 64),
-            vol.Optional("access", default=lambda: KEEP): vol.Any(KEEP, None, _ACCESS),
+            vol.Optional("access", default=lambda: KEEP): _access_wish,
         },
         _wish,
     )
