@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import http.client
 import ipaddress
+import os
 from pathlib import Path
 import socket
 import ssl
@@ -29,6 +30,8 @@ from hearthgate.home.model import Access, Scheme, Target
 
 VISITOR = "198.51.100.7"
 PATIENCE_S = 20.0
+# Debian 13 has HAProxy 3.0; a second one can be tried without installing it.
+PROGRAM = os.environ.get("HEARTHGATE_TEST_HAPROXY", "haproxy")
 MB = 1024 * 1024
 
 
@@ -311,7 +314,7 @@ class Household:
 @contextlib.asynccontextmanager
 async def household(folder: Path, **settings: Any) -> AsyncIterator[Household]:
     """Run an edge for a test."""
-    home = Household(folder, EdgeSettings(**{"threads": 2, **settings}))
+    home = Household(folder, EdgeSettings(**{"threads": 2, "program": PROGRAM, **settings}))
     try:
         async with asyncio.timeout(150):
             yield home

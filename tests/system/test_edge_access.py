@@ -1,0 +1,227 @@
+"""A name and a password at the edge, with the real HAProxy."""
+
+import asyncio
+import base64
+from http.client import IncompleteRead
+import json
+from pathlib import Path
+
+import pytest
+
+from hearthgate.home.access import make_access
+from hearthgate.home.model import Access
+from tests.unit.home_edge.visiting import Household, house, household
+
+HOST = "cottage.example.com"
+OTHER = "barn.example.com"
+OPEN = "garden.example.com"
+NAME, PASSWORD = "Änne 'x' \"y\" # $HOME \\", "häuschen am see"
+
+
+@pytest.fixture(scope="module")
+def access() -> Access:
+    return make_access(NAME, PASSWORD)
+
+
+def basic(name: str = NAME, password: str = PASSWORD) -> dict[str, str]:
+    pair = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
+
+
+async def test_right_password_opens_and_never_reaches_the_service(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        for _ in range(3):  # checked, then remembered
+            status, body = await home.get(HOST, headers=basic())
+            assert status == 200
+            names = [name for name, _ in json.loads(body)["headers"]]
+            assert "authorization" not in names
+
+
+async def test_service_without_access_keeps_its_own_authorization(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply(
+            [
+                home.route(HOST, service.port, access=access),
+                home.route(OPEN, service.port),
+            ]
+        )
+        token = {"Authorization": "Bearer abc"}
+        _, body = await home.get(OPEN, headers=token)
+        assert ["authorization", "Bearer abc"] in json.loads(body)["headers"]
+
+
+async def test_nothing_or_nonsense_is_asked_for_a_password(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        for headers in (
+            {},
+            {"Authorization": ""},
+            {"Authorization": "Basic"},
+            {"Authorization": "Basic !!!"},
+            {"Authorization": "Bearer abc"},
+            {"Proxy-Authorization": basic()["Authorization"]},
+            basic(name=NAME.upper()),
+            basic(password=PASSWORD.upper()),
+            basic(password=""),
+        ):
+            visitor = await home.visit(HOST)
+            response = await asyncio.to_thread(visitor.ask, headers=headers)
+            assert response.status == 401
+            assert response.headers["WWW-Authenticate"].startswith(
+                f'Basic realm="{HOST}"'
+            )
+            assert b"Please sign in" in response.read()
+        assert service.requests == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/ECHO", "/%65cho", "//echo", "/./echo", "/.well-known/x", "/echo?a=@", "*"],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PROPFIND"])
+async def test_no_spelling_of_a_request_gets_past(
+    quiet: tuple[Household, list[int]], path: str, method: str
+) -> None:
+    home, seen = quiet
+    for host in (HOST, HOST.upper(), f"{HOST}.", f"{HOST}:443"):
+        status, _ = await home.get(HOST, path, method=method, host=host)
+        assert status in {400, 401}
+    for host in (OPEN, "", "localhost"):
+        status, _ = await home.get(HOST, path, method=method, host=host)
+        assert status in {400, 421}
+    # The open hostname's connection must not lead to the closed one.
+    status, _ = await home.get(OPEN, path, method=method, host=HOST)
+    assert status in {400, 421}
+    assert not seen
+
+
+@pytest.fixture
+async def quiet(tmp_path: Path, access: Access):  # type: ignore[no-untyped-def] # noqa: ANN201
+    """Yield a household whose closed service notes every request it gets."""
+    seen: list[int] = []
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(1)
+        writer.close()
+
+    server = await asyncio.start_server(note, "127.0.0.1", 0)
+    async with server, house() as service, household(tmp_path) as home:
+        port = server.sockets[0].getsockname()[1]
+        await home.edge.apply(
+            [home.route(HOST, port, access=access), home.route(OPEN, service.port)]
+        )
+        yield home, seen
+
+
+async def test_connection_that_was_let_in_is_asked_again_for_every_request(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        visitor = await home.visit(HOST)
+
+        def ask(headers: dict[str, str]) -> int:
+            response = visitor.ask(headers=headers)
+            response.read()
+            return response.status
+
+        assert await asyncio.to_thread(ask, basic()) == 200
+        assert await asyncio.to_thread(ask, {}) == 401
+        assert await asyncio.to_thread(ask, basic()) == 200
+
+
+async def test_right_password_of_one_hostname_does_not_open_another(
+    tmp_path: Path, access: Access
+) -> None:
+    """One table for all hostnames would remember a credential for every one of them."""
+    other = make_access(NAME, "another password")
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply(
+            [
+                home.route(HOST, service.port, access=access),
+                home.route(OTHER, service.port, access=other),
+            ]
+        )
+        assert (await home.get(HOST, headers=basic()))[0] == 200
+        assert (await home.get(OTHER, headers=basic()))[0] == 401
+        assert (await home.get(HOST, headers=basic()))[0] == 200
+
+
+async def test_second_authorization_header_is_never_let_in(
+    tmp_path: Path, access: Access
+) -> None:
+    """The first would be checked and the last remembered: "junk" would open later."""
+    right = basic()["Authorization"].encode()
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        for first, last in ((right, b"junk"), (b"junk", right)):
+            visitor = await home.visit(HOST)
+            answer = await asyncio.to_thread(
+                visitor.raw,
+                b"GET / HTTP/1.1\r\nHost: cottage.example.com\r\n"
+                b"Connection: close\r\nAuthorization: " + first + b"\r\n"
+                b"Authorization: " + last + b"\r\n\r\n",
+            )
+            assert answer.startswith(b"HTTP/1.1 401")
+        status, _ = await home.get(HOST, headers={"Authorization": "junk"})
+        assert status == 401
+        assert service.requests == 0
+
+
+async def test_guessing_is_stopped_per_address_and_spares_who_was_right(
+    tmp_path: Path, access: Access
+) -> None:
+    guesser, neighbour, stranger = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"
+    async with (
+        house() as service,
+        household(tmp_path, wrong_passwords_max=3) as home,
+    ):
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        right, wrong = basic(), basic(password="wrong wrong")
+        assert (await home.get(HOST, headers=right, address=neighbour))[0] == 200
+        for status in (401, 401, 401, 429, 429):
+            got, body = await home.get(HOST, headers=wrong, address=guesser)
+            assert got == status
+        assert b"Too many tries" in body
+        # A new guess from the same /64 waits, even a right one that nobody knew yet.
+        fresh = {"Authorization": right["Authorization"].replace("Basic ", "basic ")}
+        assert (await home.get(HOST, headers=fresh, address=neighbour))[0] == 429
+        assert (await home.get(HOST, headers=right, address=guesser))[0] == 200
+        assert (await home.get(HOST, headers=wrong, address=stranger))[0] == 401
+        # Being asked is not a wrong answer.
+        assert (await home.get(HOST, address=stranger))[0] == 401
+        assert service.requests == 2
+
+
+async def test_remembered_credential_is_forgotten_after_its_time(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path, credential_s=1) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        assert (await home.get(HOST, headers=basic()))[0] == 200
+        await asyncio.sleep(1.5)
+        assert (await home.get(HOST, headers=basic()))[0] == 200
+
+
+async def test_changed_password_ends_what_the_old_one_opened(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        visitor = await home.visit(HOST)
+        response = await asyncio.to_thread(
+            visitor.ask, "/download?mb=2&wait=1", headers=basic()
+        )
+        changed = make_access(NAME, "a new password")
+        await home.edge.apply([home.route(HOST, service.port, access=changed)])
+        service.go.set()
+        with pytest.raises((OSError, IncompleteRead)):
+            await asyncio.to_thread(response.read)
+        assert (await home.get(HOST, headers=basic()))[0] == 401

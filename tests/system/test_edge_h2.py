@@ -1,0 +1,125 @@
+"""HTTP/2 towards visitors: authorities, WebSockets over a stream, changes below it."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hearthgate.home.access import make_access
+from tests.unit.home_edge.h2raw import DATA, GOAWAY, H2
+from tests.unit.home_edge.visiting import Household, house, household
+
+HOST = "cottage.example.com"
+OTHER = "barn.example.com"
+
+
+def get(authority: str, path: str = "/echo") -> tuple[tuple[str, str], ...]:
+    return (
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", authority),
+        (":path", path),
+    )
+
+
+async def connect(home: Household, hostname: str) -> H2:
+    visitor = await home.visit(hostname, "h2")
+    assert visitor.tls.selected_alpn_protocol() == "h2"
+    return H2(visitor)
+
+
+async def test_stream_for_another_name_is_misdirected(tmp_path: Path) -> None:
+    """Browsers reuse a connection for every name of its certificate."""
+    async with house() as service, household(tmp_path) as home:
+        locked = make_access("anna", "a password")
+        await home.edge.apply(
+            [
+                home.route(HOST, service.port),
+                home.route(OTHER, service.port, access=locked),
+            ]
+        )
+        h2 = await connect(home, HOST)
+        expected = {HOST: 200, HOST.upper(): 200, OTHER: 421, OTHER.upper(): 421}
+        for number, (authority, status) in enumerate(expected.items()):
+            h2.request(2 * number + 1, *get(authority))
+            assert await asyncio.to_thread(h2.status) == status
+        assert service.requests == 2
+
+
+@pytest.mark.parametrize("authority_first", [True, False])
+async def test_host_header_beside_the_authority_cannot_mislead(
+    tmp_path: Path, *, authority_first: bool
+) -> None:
+    names = (HOST, OTHER) if authority_first else (OTHER, HOST)
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply(
+            [home.route(HOST, service.port), home.route(OTHER, service.port)]
+        )
+        h2 = await connect(home, HOST)
+        h2.request(1, *get(names[0]), ("host", names[1]))
+        status = await asyncio.to_thread(h2.status)
+        if status == 200:  # HAProxy takes the authority and drops the header
+            _, _, _, body = await asyncio.to_thread(h2.until, DATA)
+            assert authority_first
+            assert OTHER.encode() not in body
+        else:
+            assert status in {0, 400, 421}
+            assert service.requests == 0
+
+
+async def websocket(h2: H2, stream: int) -> None:
+    h2.request(
+        stream,
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "https"),
+        (":authority", HOST),
+        (":path", "/ws"),
+        ("sec-websocket-version", "13"),
+        end=False,
+    )
+    assert await asyncio.to_thread(h2.status) == 200
+
+
+async def say(h2: H2, stream: int, word: bytes) -> bytes:
+    mask = b"\0\0\0\0"
+    h2.data(stream, bytes([0x81, 0x80 | len(word)]) + mask + word)
+    _, _, _, payload = await asyncio.to_thread(h2.until, DATA)
+    return payload[2:]
+
+
+async def test_websocket_over_http_2_lives_through_a_change(tmp_path: Path) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port)])
+        h2 = await connect(home, HOST)
+        await websocket(h2, 1)
+        assert await say(h2, 1, b"before") == b"before"
+        await home.edge.apply(
+            [home.route(HOST, service.port), home.route(OTHER, service.port)]
+        )
+        assert await say(h2, 1, b"after") == b"after"
+
+
+async def test_old_connection_takes_no_new_request_for_a_hostname_that_is_off(
+    tmp_path: Path,
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        routes = [home.route(HOST, service.port), home.route(OTHER, service.port)]
+        await home.edge.apply(routes)
+        h2 = await connect(home, HOST)
+        h2.request(1, *get(HOST, "/slow"))
+        await home.edge.apply(routes[:1] + [home.route(OTHER, service.port)])
+        h2.request(3, *get(HOST))
+        assert await asyncio.to_thread(h2.status) == 200
+        await home.edge.apply(routes[1:])
+        before = service.requests
+
+        def poke() -> None:
+            for stream in range(5, 25, 2):
+                h2.request(stream, *get(HOST))
+            while True:
+                h2.until(GOAWAY)
+
+        with pytest.raises(OSError):  # noqa: PT011 - the end of it, in whatever form
+            await asyncio.to_thread(poke)
+        assert service.requests == before
