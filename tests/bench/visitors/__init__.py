@@ -1,0 +1,1 @@
+"""Visitors that no ready-made load generator plays. Each runs in its own process."""

@@ -1,0 +1,22 @@
+"""The ways from a visitor to an edge, in the order of the table.
+
+Each starts its own edge, so that memory is told apart. A way knows nothing of loads.
+"""
+
+from collections.abc import Callable
+
+from tests.bench.scene import Scene
+from tests.bench.ways.base import Way, WayName
+from tests.bench.ways.direct import DirectWay
+from tests.bench.ways.haproxy_tcp import HaproxyTcpWay
+from tests.bench.ways.snitun import SniTunWay
+from tests.bench.ways.ssh_r import SshWay
+
+__all__ = ["WAYS", "Way", "WayName"]
+
+WAYS: dict[WayName, Callable[[Scene], Way]] = {
+    WayName.DIRECT: DirectWay,
+    WayName.HAPROXY_TCP: HaproxyTcpWay,
+    WayName.SSH_R: SshWay,
+    WayName.SNITUN: SniTunWay,
+}

@@ -1,0 +1,53 @@
+"""Run SniTun's client in front of an edge: `python snitun_client.py SETTINGS.json`.
+
+Prints "connected" once visitors can be served and ends when the connection does.
+"""
+
+import asyncio
+from datetime import datetime, timedelta, timezone
+import inspect
+import json
+from pathlib import Path
+import sys
+
+from cryptography.fernet import Fernet
+from snitun.client.client_peer import ClientPeer
+from snitun.client.connector import Connector
+import uvloop
+
+
+def token(settings: dict[str, object]) -> bytes:
+    """Return the token that lets a client claim its hostname and its alias."""
+    hostname, *alias = settings["hostnames"]
+    valid = datetime.now(tz=timezone.utc) + timedelta(days=1)
+    claims = {
+        "valid": valid.timestamp(),
+        "hostname": hostname,
+        "alias": alias,
+        "aes_key": settings["aes_key"],
+        "aes_iv": settings["aes_iv"],
+        # what newer versions ask for as well; older ones ignore it
+        "protocol_version": 1,
+    }
+    return Fernet(settings["fernet_key"]).encrypt(json.dumps(claims).encode())
+
+
+async def hold(settings: dict[str, object]) -> None:
+    """Connect and stay connected."""
+    client = ClientPeer("127.0.0.1", settings["port"])
+    started = client.start(
+        Connector("127.0.0.1", settings["edge_port"]),
+        token(settings),
+        bytes.fromhex(settings["aes_key"]),
+        bytes.fromhex(settings["aes_iv"]),
+    )
+    await started
+    print("connected", flush=True)
+    waiting = client.wait()
+    if inspect.isawaitable(waiting):
+        await waiting
+    await asyncio.sleep(0)
+
+
+if __name__ == "__main__":
+    uvloop.run(hold(json.loads(Path(sys.argv[1]).read_text())))
