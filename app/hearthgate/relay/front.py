@@ -19,7 +19,7 @@ import logging
 import select
 import socket
 
-from hearthgate.poller import READABLE, Poller
+from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
@@ -32,7 +32,6 @@ from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
 
-_ACCEPTS_PER_TURN = 64  # then the others' bytes come first
 _HANDSHAKE = 22  # the record type of a hello (RFC 8446 §5.1)
 _USE_HTTPS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -64,58 +63,38 @@ class _Arrival:
 
 
 class Front:
-    """Accept connections and hand each to whoever it belongs to. Lives in one loop.
+    """Hand each new connection to whoever it belongs to. Lives in one loop.
 
-    Owns the listening sockets and every connection until it is handed on.
+    Owns a connection until it is handed on; `control` and the visitors' desk get a
+    function to call once it has left.
     """
 
     def __init__(
         self,
-        listeners: list[socket.socket],
         *,
         control_name: str,
         control: Control,
         sessions: Sessions,
         visitors: Visitors,
         poller: Poller,
-        addresses: AddressBook,
+        book: AddressBook,
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
     ) -> None:
-        self._listeners = listeners
         self._control_name = control_name
         self._control = control
         self._sessions = sessions
         self._visitors = visitors
         self._poller = poller
-        self._addresses = addresses
+        self._book = book
         self._limits = limits
         self._counters = counters
         self._clock = clock
         self._arrivals: dict[_Arrival, None] = {}  # in the order in which they came
-        self._accepting = False
-
-    def open(self) -> None:
-        """Begin to accept."""
-        for listener in self._listeners:
-            listener.setblocking(False)  # noqa: FBT003  the socket module's own name
-            accept = functools.partial(self._accept, listener)
-            self._poller.add(listener.fileno(), READABLE, accept)
-        self._accepting = True
-
-    def stop_accepting(self) -> None:
-        """Close the listening sockets; who is here already stays. Twice is fine."""
-        if not self._accepting:
-            return
-        self._accepting = False
-        for listener in self._listeners:
-            self._poller.remove(listener.fileno())
-            listener.close()
 
     def close(self) -> None:
-        """Close the listening sockets and every connection not handed on."""
-        self.stop_accepting()
+        """Close every connection that was not handed on."""
         for arrival in list(self._arrivals):
             self._end(arrival)
 
@@ -128,28 +107,12 @@ class Front:
             self._counters.refuse("nothing said in time", arrival.peer[0])
             self._end(arrival)
 
-    def _accept(self, listener: socket.socket, _events: int) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as err:
-                # Out of descriptors, or the visitor is gone already.
-                self._counters.refuse("a connection that failed at once", str(err))
-                return
-            peer: Endpoint = address[:2]
-            why = self._addresses.enter(peer[0])
-            if why:
-                self._counters.refuse(why, peer[0])
-                sock.close()
-                continue
-            sock.setblocking(False)  # noqa: FBT003
-            arrival = _Arrival(sock, peer, self._clock())
-            self._arrivals[arrival] = None
-            self._poller.add(
-                arrival.fd, PARKED_EVENTS, functools.partial(self._look, arrival)
-            )
+    def admit(self, sock: socket.socket, peer: Endpoint) -> None:
+        """Take over an accepted connection, counted in the book."""
+        arrival = _Arrival(sock, peer, self._clock())
+        self._arrivals[arrival] = None
+        look = functools.partial(self._look, arrival)
+        self._poller.add(arrival.fd, PARKED_EVENTS, look)
 
     def _look(self, arrival: _Arrival, events: int) -> None:
         """Find out what a connection is, from the bytes that are there."""
@@ -179,7 +142,7 @@ class Front:
         match read_hello(data, max_bytes=self._limits.hello_max_bytes):
             case Hello() as hello if hello.server_name == self._control_name:
                 self._release(arrival)
-                leave = functools.partial(self._addresses.leave, arrival.peer[0])
+                leave = functools.partial(self._book.leave, arrival.peer[0])
                 self._control(arrival.sock, arrival.peer, leave)
             case Hello() as hello:
                 try:
@@ -188,7 +151,7 @@ class Front:
                     self._end(arrival)
                     return
                 self._release(arrival)
-                leave = functools.partial(self._addresses.leave, arrival.peer[0])
+                leave = functools.partial(self._book.leave, arrival.peer[0])
                 self._visitors.admit(arrival.sock, arrival.peer, hello, flight, leave)
             case NeedMore() as more:
                 self._wait_for(arrival, len(data) + more.missing, events)
@@ -226,7 +189,7 @@ class Front:
         arrival.wake_at(1)
         # From here on it counts against its home's pool, not against its address.
         del self._arrivals[arrival]
-        self._addresses.leave(arrival.peer[0])
+        self._book.leave(arrival.peer[0])
         channel = ParkedChannel(
             arrival.sock, preamble.serial, session, self._poller, self._clock()
         )
@@ -257,4 +220,4 @@ class Front:
             return
         self._poller.remove(arrival.fd)
         arrival.sock.close()
-        self._addresses.leave(arrival.peer[0])
+        self._book.leave(arrival.peer[0])

@@ -9,31 +9,36 @@ what stops slow senders: nobody needs port 80 for longer.
 
 import asyncio
 from collections.abc import Callable
+import functools
 import logging
 import socket
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.guard import Guard
 from hearthgate.relay.limits import Limits
+from hearthgate.tasks import Tasks
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
 _CHALLENGE_PATH = "/.well-known/acme-challenge/"
 _HTTPS_PORT = 443
+_SHUTDOWN_S = 1.0
 
 
 class PlainPort:
-    """Answer on port 80. Owns its listening sockets and connections."""
+    """Answer on port 80. Owns the connections that it was given."""
 
     def __init__(
         self,
         answers: Answers,
         *,
         is_published: Callable[[str], bool],
+        book: AddressBook,
         limits: Limits,
         counters: Counters,
         https_port: int,
@@ -43,10 +48,8 @@ class PlainPort:
         self._limits = limits
         self._counters = counters
         self._https_port = https_port
-        self._book = AddressBook(
-            total_max=limits.plain_connections_max,
-            per_address_max=limits.visitors_per_address_max,
-        )
+        self._book = book
+        self._tasks = Tasks()
         self._handlers = web.Server(
             self._answer,
             max_line_size=limits.plain_request_max_bytes,
@@ -54,29 +57,29 @@ class PlainPort:
             keepalive_timeout=0,
             access_log=None,
         )
-        self._servers: list[asyncio.Server] = []
-
-    async def open(self, listeners: list[socket.socket]) -> None:
-        """Begin to accept."""
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            server = await loop.create_server(self._connection, sock=listener)
-            self._servers.append(server)
-
-    def stop_accepting(self) -> None:
-        """Close the listening sockets. Twice is fine."""
-        for server in self._servers:
-            server.close()
 
     async def close(self) -> None:
-        """Close the listening sockets and every connection."""
-        self.stop_accepting()
-        await self._handlers.shutdown(1.0)
+        """Close every connection."""
+        await self._handlers.shutdown(_SHUTDOWN_S)
+        await self._tasks.close()
 
-    def _connection(self) -> asyncio.BaseProtocol:
-        return _Connection(
-            self._handlers(), self._book, self._counters, self._limits.plain_deadline_s
+    def admit(self, sock: socket.socket, peer: Endpoint) -> None:
+        """Take over an accepted connection, counted in the book."""
+        self._tasks.start(self._serve(sock, peer[0]), "a connection to port 80")
+
+    async def _serve(self, sock: socket.socket, address: str) -> None:
+        """Make a transport of an accepted socket; the guard ends it."""
+        guard = Guard(
+            self._handlers(),
+            deadline_s=self._limits.plain_deadline_s,
+            on_lost=functools.partial(self._book.leave, address),
         )
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: guard, sock)
+        except OSError:  # gone before we looked
+            sock.close()
+            guard.lose()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = self._response(request)
@@ -106,58 +109,3 @@ class PlainPort:
         if not request.raw_path.startswith("/"):  # the absolute form, or *
             location = f"https://{hostname}{port}/"
         return web.Response(status=308, headers={"Location": location})
-
-
-class _Connection(asyncio.Protocol):
-    """One connection: aiohttp's handler, with a place in the book and a deadline."""
-
-    def __init__(
-        self,
-        handler: RequestHandler[web.BaseRequest],
-        book: AddressBook,
-        counters: Counters,
-        deadline_s: float,
-    ) -> None:
-        self._handler = handler
-        self._book = book
-        self._counters = counters
-        self._deadline_s = deadline_s
-        self._address = ""
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream is needed")
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if peer else ""
-        why = self._book.enter(address) if address else "a connection gone at once"
-        if why:
-            self._counters.refuse(why, address)
-            transport.abort()
-            return
-        self._address = address
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._deadline_s, transport.abort)
-        self._handler.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._address:
-            self._handler.data_received(data)
-
-    def eof_received(self) -> None:
-        if self._address:
-            self._handler.eof_received()
-
-    def pause_writing(self) -> None:
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._handler.resume_writing()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if not self._address:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._book.leave(self._address)
-        self._handler.connection_lost(exc)

@@ -8,6 +8,7 @@ one side becomes SHUT_WR on the other, so half-close survives. Knows nothing of
 hostnames, TLS or homes; never logs content.
 """
 
+import asyncio
 from collections.abc import Callable
 import socket
 
@@ -169,7 +170,7 @@ class Pair:
             end.want(0)
             end.sock.close()
             end.pending = b""
-        self.pump.pairs.discard(self)
+        self.pump.left(self)
         self.on_done(self)
 
 
@@ -182,6 +183,7 @@ class Pump:
         self.view = memoryview(self.buffer)
         self.pairs: set[Pair] = set()
         self.tick = 0  # advanced by the owner: the clock of `close_idle`
+        self._empty: asyncio.Future[None] | None = None
 
     def join(
         self,
@@ -214,6 +216,20 @@ class Pump:
         for pair in idle:
             pair.close()
         return len(idle)
+
+    def left(self, pair: Pair) -> None:
+        """Forget a closed pair."""
+        self.pairs.discard(pair)
+        if not self.pairs and self._empty is not None:
+            if not self._empty.done():  # the waiter may have lost its patience
+                self._empty.set_result(None)
+            self._empty = None
+
+    async def emptied(self) -> None:
+        """Wait until no pair is left. One waiter at a time."""
+        if self.pairs:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
 
     def close(self) -> None:
         """Close every pair."""

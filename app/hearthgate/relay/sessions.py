@@ -337,11 +337,16 @@ class Sessions:
             if presence.session is None and lost_at is not None and lost_at < deadline:
                 self._withdraw(presence, list(presence.routes))
 
-    def close(self) -> None:
-        """End every session, telling the agents that the relay stops."""
+    def say_goodbye(self) -> None:
+        """Tell every agent that the relay stops. Live visitors stay."""
         for presence in self.presences.values():
             if presence.session is not None:
                 self.finish(presence.session, GoodbyeReason.STOPPING)
+
+    def close(self) -> None:
+        """End everything."""
+        self.say_goodbye()
+        for presence in self.presences.values():
             self._send_away(presence)
 
     def _send_away(self, presence: Presence) -> None:

@@ -1,0 +1,228 @@
+"""One control connection, from dialling to its end.
+
+    dial ─▶ hello ─▶ welcome ─▶ requests and replies, needs ─▶ goodbye, or lost
+
+Requests have a deadline. Who makes the next connection, and when, is the tunnel's
+business.
+"""
+
+import asyncio
+from collections.abc import Callable
+import itertools
+import logging
+import socket
+import ssl
+import struct
+
+from aiohttp import (
+    ClientWebSocketResponse,
+    ClientWSTimeout,
+    WSMsgType,
+    WSServerHandshakeError,
+)
+
+from hearthgate import __version__
+from hearthgate.home.tunnel.dialing import (
+    DIAL_DEADLINE_S,
+    control_url,
+    relay_client,
+    relay_errors,
+)
+from hearthgate.home.tunnel.errors import (
+    RelayAnswerError,
+    RelayAwayError,
+    RelayRefusedError,
+)
+from hearthgate.wire import control as messages
+from hearthgate.wire.constants import (
+    CONTROL_MESSAGE_MAX_BYTES,
+    CONTROL_PATH,
+    SUPPORTED_PROTOCOLS,
+)
+from hearthgate.wire.names import format_address
+
+_LOGGER = logging.getLogger(__name__)
+
+_PING_S = 20.0  # an answer must come within half of it: dead after 30 s at most
+_REQUEST_DEADLINE_S = 15.0
+_CLOSE_DEADLINE_S = 2.0
+_HTTP_FORBIDDEN = 403
+_RTT = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info (linux/tcp.h), in µs
+
+Need = Callable[[messages.Need], None]
+
+
+class ControlConnection:
+    """A control connection to one relay. Use `open` once, then `receive` until it ends.
+
+    Lives in one loop; `close` ends it from outside.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        fingerprint: bytes,
+        context: ssl.SSLContext,
+        on_need: Need,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._context = context
+        self._on_need = on_need
+        self._client = relay_client(host, fingerprint)
+        self._socket: ClientWebSocketResponse | None = None
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[messages.Message]] = {}
+
+    @property
+    def relay(self) -> str:
+        """The relay's address as a person writes it."""
+        return format_address(self._host, self._port)
+
+    async def open(self) -> messages.Welcome:
+        """Connect and begin a session.
+
+        Raises RelayUnreachableError, RelayKeyError, RelayRefusedError,
+        RelayAnswerError.
+        """
+        url = control_url(self._host, self._port, CONTROL_PATH, "wss")
+        try:
+            with relay_errors(self._host, self._port):
+                async with asyncio.timeout(DIAL_DEADLINE_S):
+                    self._socket = await self._client.ws_connect(
+                        url,
+                        ssl=self._context,
+                        heartbeat=_PING_S,
+                        max_msg_size=CONTROL_MESSAGE_MAX_BYTES,
+                        timeout=ClientWSTimeout(ws_close=_CLOSE_DEADLINE_S),
+                    )
+                    hello = messages.Hello(SUPPORTED_PROTOCOLS, __version__)
+                    await self._socket.send_str(messages.write_message(hello))
+                    return self._welcome(await self._socket.receive_str())
+        except WSServerHandshakeError as err:
+            raise _refusal(err) from err
+        except TypeError as err:  # receive_str got a close, or bytes
+            reason = "it closed the connection instead of a welcome"
+            raise RelayAnswerError(relay=self.relay, reason=reason) from err
+
+    def _welcome(self, text: str) -> messages.Welcome:
+        try:
+            message = messages.read_message(text)
+        except messages.ControlMessageError as err:
+            raise RelayAnswerError(relay=self.relay, reason=str(err)) from err
+        if isinstance(message, messages.Refused):
+            raise RelayRefusedError(message=message.message, hint="")
+        if not isinstance(message, messages.Welcome):
+            raise RelayAnswerError(relay=self.relay, reason="there is no welcome")
+        if message.protocol not in SUPPORTED_PROTOCOLS:
+            raise RelayAnswerError(relay=self.relay, reason="it speaks another version")
+        return message
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """IP address and port that the connection leads to. Raises RelayAwayError."""
+        peer = self._socket.get_extra_info("peername") if self._socket else None
+        if not peer:
+            raise RelayAwayError
+        return peer[0], peer[1]
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """The kernel's smoothed round-trip time."""
+        sock = self._socket.get_extra_info("socket") if self._socket else None
+        if sock is None:
+            return None
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT.size)
+        except OSError:
+            return None
+        return float(_RTT.unpack(info)[0]) / 1000 if len(info) >= _RTT.size else None
+
+    async def receive(self) -> messages.GoodbyeReason | None:
+        """Take the relay's messages until the end; return why it said goodbye.
+
+        None: the connection was lost. Raises RelayAnswerError.
+        """
+        if self._socket is None:
+            raise RelayAwayError
+        async for frame in self._socket:
+            if frame.type is not WSMsgType.TEXT:
+                raise RelayAnswerError(relay=self.relay, reason="a frame is no text")
+            try:
+                message = messages.read_message(frame.data)
+            except messages.ControlMessageError as err:
+                raise RelayAnswerError(relay=self.relay, reason=str(err)) from err
+            match message:
+                case messages.Need():
+                    self._on_need(message)
+                case messages.Goodbye():
+                    return message.reason
+                case messages.Published() | messages.Done() | messages.Refused():
+                    waiting = self._waiting.pop(message.id, None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(message)
+                case _:
+                    raise RelayAnswerError(
+                        relay=self.relay, reason="a message was not expected"
+                    )
+        return None
+
+    async def publish(self, hostnames: tuple[str, ...]) -> dict[str, str]:
+        """Publish the whole set of hostnames; return the refused ones with why."""
+        reply = await self._request(messages.Publish(next(self._ids), hostnames))
+        return dict(reply.refused) if isinstance(reply, messages.Published) else {}
+
+    async def show_answer(self, hostname: str, token: str, answer: str) -> None:
+        """Show an ACME answer on the relay's port 80."""
+        await self._request(messages.Answer(next(self._ids), hostname, token, answer))
+
+    async def drop_answer(self, hostname: str, token: str) -> None:
+        """Show an ACME answer no longer."""
+        await self._request(messages.DropAnswer(next(self._ids), hostname, token))
+
+    async def _request(
+        self, message: messages.Publish | messages.Answer | messages.DropAnswer
+    ) -> messages.Message:
+        """Send a request and return its reply.
+
+        Raises RelayAwayError, RelayRefusedError.
+        """
+        if self._socket is None or self._socket.closed:
+            raise RelayAwayError
+        reply: asyncio.Future[messages.Message] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._waiting[message.id] = reply
+        try:
+            async with asyncio.timeout(_REQUEST_DEADLINE_S):
+                await self._socket.send_str(messages.write_message(message))
+                answer = await reply
+        except (TimeoutError, ConnectionError) as err:
+            raise RelayAwayError from err
+        finally:
+            self._waiting.pop(message.id, None)
+        if isinstance(answer, messages.Refused):
+            raise RelayRefusedError(message=answer.message, hint="")
+        return answer
+
+    async def close(self) -> None:
+        """End the connection and every request that waits."""
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(RelayAwayError())
+        if self._socket is not None:
+            await self._socket.close()
+        await self._client.close()
+
+
+def _refusal(err: WSServerHandshakeError) -> Exception:
+    if err.status == _HTTP_FORBIDDEN:
+        return RelayRefusedError(
+            message="The relay does not know this home any more.",
+            hint="Ask the relay's owner for a new pairing code, and pair again.",
+        )
+    return RelayRefusedError(
+        message=f"The relay refused the connection (HTTP {err.status}).",
+        hint="Update Hearthgate on both sides.",
+    )

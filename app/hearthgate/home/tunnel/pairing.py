@@ -1,0 +1,131 @@
+"""Join a relay with a pairing code.
+
+code ──▶ pinned TLS ──POST /v1/pair {secret, request}──▶ certificate, domains
+"""
+
+import asyncio
+import base64
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import time
+from typing import Any
+
+import voluptuous as vol
+
+from hearthgate.home.tunnel.dialing import (
+    DIAL_DEADLINE_S,
+    control_url,
+    relay_client,
+    relay_errors,
+)
+from hearthgate.home.tunnel.errors import (
+    RelayAnswerError,
+    RelayRefusedError,
+    RelayUnreachableError,
+)
+from hearthgate.home.tunnel.identity import (
+    Identity,
+    certificate_request,
+    make_key,
+    relay_context,
+)
+from hearthgate.wire.constants import PAIR_PATH
+from hearthgate.wire.pairing import (
+    PairingCode,
+    PairingCodeExpiredError,
+    read_pairing_code,
+)
+
+_ANSWER_MAX_BYTES = 64 * 1024
+_HTTP_CREATED = 201
+_ANSWER = vol.Schema(
+    {
+        "home": vol.All(str, vol.Length(max=64)),
+        "certificate": vol.All(str, vol.Length(max=16_384)),
+        "domains": vol.All([vol.All(str, vol.Length(max=253))], vol.Length(max=1000)),
+    },
+    required=True,
+    extra=vol.REMOVE_EXTRA,
+)
+_REFUSAL = vol.Schema(
+    {"error": {"code": str, "message": str, "hint": str}},
+    required=True,
+    extra=vol.REMOVE_EXTRA,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A relay that this home has joined."""
+
+    id: str  # from the relay's key: the same relay has the same id
+    name: str  # what the relay calls this home
+    host: str
+    port: int
+    fingerprint: str  # hex
+    domains: tuple[str, ...]
+
+
+async def pair(text: str, folder: Path) -> Joined:
+    """Use a pairing code; keep key and certificate in `folder`/ID.
+
+    Raises PairingCodeError, RelayUnreachableError, RelayKeyError, RelayRefusedError
+    with the relay's own words, RelayAnswerError, StateNotWritableError. The code is
+    used up only if this returns, or if the disk fails at the very end.
+    """
+    code = read_pairing_code(text)
+    key = make_key()
+    answer = await _ask(code, certificate_request(key))
+    relay_id = code.fingerprint.hex()[:12]
+    identity = Identity(folder / relay_id)
+    try:
+        await asyncio.to_thread(identity.save, key, answer["certificate"])
+    except ValueError as err:
+        raise RelayAnswerError(relay=code.address, reason=str(err)) from err
+    return Joined(
+        id=relay_id,
+        name=answer["home"],
+        host=code.host,
+        port=code.port,
+        fingerprint=code.fingerprint.hex(),
+        domains=tuple(answer["domains"]),
+    )
+
+
+async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
+    """Return the relay's checked answer."""
+    body = {"secret": base64.b64encode(code.secret).decode(), "request": request}
+    try:
+        status, raw = await _post(code, body)
+    except RelayUnreachableError:
+        # A code that is old by our own clock explains best why nobody answers.
+        if code.expires < time.time():
+            raise PairingCodeExpiredError from None
+        raise
+    try:
+        answer = json.loads(raw)
+        if status == _HTTP_CREATED:
+            checked: dict[str, Any] = _ANSWER(answer)
+            return checked
+        error = _REFUSAL(answer)["error"]
+    except (ValueError, vol.Invalid) as err:
+        raise RelayAnswerError(relay=code.address, reason=str(err)) from err
+    raise RelayRefusedError(message=error["message"], hint=error["hint"])
+
+
+async def _post(code: PairingCode, body: dict[str, str]) -> tuple[int, bytes]:
+    url = control_url(code.host, code.port, PAIR_PATH)
+    context = await asyncio.to_thread(relay_context)
+    with relay_errors(code.host, code.port):
+        async with (
+            asyncio.timeout(DIAL_DEADLINE_S),
+            relay_client(code.host, code.fingerprint) as client,
+            client.post(url, json=body, ssl=context) as response,
+        ):
+            raw = bytearray()
+            async for chunk in response.content.iter_any():
+                raw += chunk
+                if len(raw) > _ANSWER_MAX_BYTES:
+                    raise RelayAnswerError(relay=code.address, reason="it is too long")
+            return response.status, bytes(raw)

@@ -1,0 +1,288 @@
+"""Keep parked channels ready at one relay, and hand opened ones over.
+
+    dial ──connected──▶ preamble ──▶ parked ──opening──▶ check ──▶ the edge
+                                       │ closed by the relay: dial another
+
+The number of parked channels follows the visitors: it doubles when they run out and
+halves when most stayed unused for a while. The PROXY header and the visitor's bytes
+stay in the socket for the edge; only the opening in front of them is taken out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import errno
+import functools
+import logging
+import select
+import socket
+
+from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.wire.channel import (
+    OPENING_BYTES,
+    opening_is_authentic,
+    opening_size,
+    write_preamble,
+)
+from hearthgate.wire.proxy import PROXY_HEADER_MAX_BYTES
+
+_LOGGER = logging.getLogger(__name__)
+
+_DIAL_DEADLINE_S = 10.0
+_DIALS_MAX = 128  # under way at once; a home router's table is small
+_DECAY_S = 30.0  # how long channels stay unused before there are fewer
+_PAUSE_FIRST_S = 0.25  # after a dial that failed
+_PAUSE_MOST_S = 5.0
+_PEEK_BYTES = OPENING_BYTES + PROXY_HEADER_MAX_BYTES
+_PARKED_EVENTS = READABLE | select.EPOLLRDHUP
+# A NAT forgets a silent mapping after some minutes, the worst ones after one.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+)
+
+HandOver = Callable[[socket.socket], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the relay's welcome says about channels."""
+
+    session_id: bytes
+    key: bytes
+    address: tuple[str, int]  # where the control connection leads, an IP and a port
+    channels_max: int
+
+
+class _Channel:
+    """A channel from dialling until it is handed over or closed."""
+
+    __slots__ = ("fd", "in_pieces", "serial", "since", "sock")
+
+    def __init__(self, sock: socket.socket, serial: int, since: float) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.serial = serial
+        self.since = since
+        self.in_pieces = False  # SO_RCVLOWAT was raised
+
+
+class ChannelPool:
+    """The channels of one session. Not thread-safe; lives in one loop."""
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        hand_over: HandOver,
+        poller: Poller,
+        *,
+        channels_min: int,
+        channels_max: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ticket = ticket
+        self._hand_over = hand_over
+        self._poller = poller
+        self._most = max(1, min(channels_max, ticket.channels_max))
+        self._least = min(channels_min, self._most)
+        self._target = self._least
+        self._clock = clock
+        self._dialling: dict[int, _Channel] = {}  # by serial
+        self._parked: dict[int, _Channel] = {}
+        self._serial = 0
+        self._unused = self._least  # the fewest parked since the last decay
+        self._decayed_at = clock()
+        self._pause_s = 0.0
+        self._paused_until = 0.0
+        self._closed = False
+        self.forged = 0  # openings that were refused
+
+    @property
+    def parked(self) -> int:
+        """How many channels wait for a visitor."""
+        return len(self._parked)
+
+    @property
+    def target(self) -> int:
+        """How many shall wait."""
+        return self._target
+
+    def fill(self) -> None:
+        """Dial until enough channels are parked or on their way."""
+        missing = self._target - len(self._parked) - len(self._dialling)
+        if missing > 0:
+            self._dial(missing)
+
+    def need(self, count: int, stale_before: int) -> None:
+        """Dial for visitors who wait; give up channels that the relay found dead."""
+        stale = [one for one in self._parked.values() if one.serial < stale_before]
+        for channel in stale:
+            self._close(channel)
+        if stale:
+            _LOGGER.info("%d silent channels are replaced", len(stale))
+        self._grow()
+        self._pause_s = 0.0
+        self._paused_until = 0.0
+        self._dial(max(count - len(self._dialling), 0))
+        self.fill()
+
+    def sweep(self) -> None:
+        """Act on deadlines; to be called about once a second."""
+        now = self._clock()
+        late = now - _DIAL_DEADLINE_S
+        for channel in [one for one in self._dialling.values() if one.since < late]:
+            self._dial_failed(channel, "it took too long")
+        self._unused = min(self._unused, len(self._parked))
+        if now - self._decayed_at >= _DECAY_S:
+            if self._unused > self._target // 2:
+                self._target = max(self._least, self._target // 2)
+            self._unused = len(self._parked)
+            self._decayed_at = now
+        self.fill()
+
+    def close(self) -> None:
+        """Close every channel that was not handed over."""
+        self._closed = True
+        for channel in [*self._dialling.values(), *self._parked.values()]:
+            self._close(channel)
+
+    # --- dialling -----------------------------------------------------------------
+
+    def _dial(self, count: int) -> None:
+        if self._closed or self._clock() < self._paused_until:
+            return
+        for _ in range(min(count, _DIALS_MAX - len(self._dialling))):
+            if not self._dial_one():
+                return
+
+    def _dial_one(self) -> bool:
+        host, port = self._ticket.address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as err:
+            self._pause(f"no socket: {err.strerror}")
+            return False
+        self._serial += 1
+        channel = _Channel(sock, self._serial, self._clock())
+        try:
+            for level, option, value in _KEEP_ALIVE:
+                sock.setsockopt(level, option, value)
+            code = sock.connect_ex((host, port))
+        except OSError as err:
+            code = err.errno or errno.EIO
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            self._pause(errno.errorcode.get(code, str(code)))
+            return False
+        self._dialling[channel.serial] = channel
+        self._poller.add(
+            channel.fd, WRITABLE, functools.partial(self._connected, channel)
+        )
+        return True
+
+    def _connected(self, channel: _Channel, _events: int) -> None:
+        """Park a channel whose connection stands."""
+        code = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._dial_failed(channel, errno.errorcode.get(code, str(code)))
+            return
+        ticket = self._ticket
+        preamble = write_preamble(ticket.session_id, channel.serial, ticket.key)
+        try:
+            channel.sock.send(preamble)
+        except OSError as err:
+            self._dial_failed(channel, str(err))
+            return
+        del self._dialling[channel.serial]
+        self._parked[channel.serial] = channel
+        self._pause_s = 0.0
+        self._poller.set_handler(channel.fd, functools.partial(self._opened, channel))
+        self._poller.set_events(channel.fd, _PARKED_EVENTS)
+
+    def _dial_failed(self, channel: _Channel, reason: str) -> None:
+        self._close(channel)
+        self._pause(reason)
+
+    def _pause(self, reason: str) -> None:
+        """Dial no more for a moment: it would fail the same way."""
+        if self._pause_s == 0.0:
+            _LOGGER.warning("No channel to %s: %s", self._ticket.address[0], reason)
+        self._pause_s = min(max(self._pause_s * 2, _PAUSE_FIRST_S), _PAUSE_MOST_S)
+        self._paused_until = self._clock() + self._pause_s
+
+    # --- handing over -------------------------------------------------------------
+
+    def _opened(self, channel: _Channel, events: int) -> None:
+        """Check what the relay says on a parked channel, and let the channel go."""
+        try:
+            data = channel.sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close(channel)
+            self.fill()
+            return
+        size = opening_size(data)
+        if size is None and len(data) >= OPENING_BYTES:
+            self._refuse(channel)
+        elif size is None or len(data) < size:
+            if events & ~READABLE:  # it ended in the middle
+                self._close(channel)
+                self.fill()
+                return
+            channel.in_pieces = True
+            channel.sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVLOWAT, size or OPENING_BYTES
+            )
+        else:
+            self._check(channel, data[:size])
+
+    def _check(self, channel: _Channel, opening: bytes) -> None:
+        ticket = self._ticket
+        if not opening_is_authentic(
+            opening, ticket.session_id, channel.serial, ticket.key
+        ):
+            self._refuse(channel)
+            return
+        sock = channel.sock
+        try:
+            sock.recv(OPENING_BYTES)
+            if channel.in_pieces:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        except OSError:
+            self._close(channel)
+            self.fill()
+            return
+        del self._parked[channel.serial]
+        self._poller.remove(channel.fd)
+        self._hand_over(sock)
+        self._unused = min(self._unused, len(self._parked))
+        if len(self._parked) < self._target // 4:
+            self._grow()
+        self.fill()
+
+    def _refuse(self, channel: _Channel) -> None:
+        """Close a channel on which somebody else than the relay spoke."""
+        self.forged += 1
+        if self.forged == 1:
+            _LOGGER.warning(
+                "A channel was opened with a forged header; somebody may be on the "
+                "path to the relay %s. Nothing was let in",
+                self._ticket.address[0],
+            )
+        self._close(channel)
+        self.fill()
+
+    def _grow(self) -> None:
+        self._target = min(self._most, max(self._target, 1) * 2)
+
+    def _close(self, channel: _Channel) -> None:
+        self._dialling.pop(channel.serial, None)
+        self._parked.pop(channel.serial, None)
+        self._poller.remove(channel.fd)
+        channel.sock.close()

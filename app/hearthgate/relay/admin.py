@@ -1,0 +1,237 @@
+"""What the owner of a relay may ask and do: `hearthgate relay …`.
+
+    CLI ──UNIX socket, mode 0600──▶ Admin ──▶ Registry, Sessions
+
+Only who may write the data folder reaches the socket. The same operations work on a
+relay that is not running, through `Operations`.
+"""
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+import time
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+from aiohttp.typedefs import Handler
+import voluptuous as vol
+
+from hearthgate import __version__
+from hearthgate.errors import HearthgateError
+from hearthgate.relay.answers import Answers
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.errors import RequestInvalidError
+from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
+from hearthgate.relay.keys import Keys
+from hearthgate.relay.pump import Pump
+from hearthgate.relay.registry import Registry
+from hearthgate.relay.sessions import Sessions
+from hearthgate.relay.settings import RelaySettings
+
+_LOGGER = logging.getLogger(__name__)
+
+SOCKET_NAME = "relay.sock"
+_REQUEST_TIMEOUT_S = 20.0
+_LIFETIME_MAX_S = 365 * 86400
+_INVITE_BODY = vol.Schema(
+    {
+        "name": vol.All(str, vol.Length(max=100)),
+        "domains": vol.All([str], vol.Length(min=1, max=100)),
+        vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
+            int, vol.Range(60, _LIFETIME_MAX_S)
+        ),
+    },
+    required=True,
+)
+
+
+class RelayAnswerError(HearthgateError):
+    """Raise if a running relay refused a request of its owner."""
+
+    code = "relay_answer"
+    message = "{message}"
+    hint = "{hint}"
+
+
+class Operations:
+    """What can be done to a data folder, whether or not its relay runs."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        keys: Keys,
+        settings: RelaySettings,
+        sessions: Sessions | None = None,
+        answers: Answers | None = None,
+    ) -> None:
+        self._registry = registry
+        self._keys = keys
+        self._settings = settings
+        self._sessions = sessions
+        self._answers = answers
+
+    async def invite(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Make a pairing code."""
+        try:
+            wanted = _INVITE_BODY(body)
+        except vol.Invalid as err:
+            raise RequestInvalidError(reason=str(err)) from err
+        made: Invitation = await invite(
+            self._registry,
+            self._keys,
+            self._settings.address,
+            name=wanted["name"],
+            domains=tuple(wanted["domains"]),
+            lifetime_s=wanted["lifetime_s"],
+        )
+        return {
+            "code": made.code,
+            "name": made.name,
+            "domains": list(made.domains),
+            "expires": made.expires,
+        }
+
+    async def revoke(self, name: str) -> dict[str, Any]:
+        """Remove a home or an unused code; cut what is live at once."""
+        home = await self._registry.revoke(name)
+        if home is not None and self._sessions is not None:
+            self._sessions.revoke(home.id)
+        if home is not None and self._answers is not None:
+            self._answers.drop_all(home.id)
+        _LOGGER.info("%s: Revoked", name)
+        return {"name": name, "was_paired": home is not None}
+
+    def homes(self) -> dict[str, Any]:
+        """List homes and unused codes."""
+        return {
+            "homes": [self._home(home.id) for home in self._registry.homes],
+            "invites": [
+                {
+                    "name": one.name,
+                    "domains": list(one.domains),
+                    "expires": one.expires,
+                }
+                for one in self._registry.invites
+            ],
+        }
+
+    def _home(self, home_id: str) -> dict[str, Any]:
+        home = self._registry.home(home_id)
+        presence = self._sessions.presences.get(home_id) if self._sessions else None
+        session = presence.session if presence else None
+        return {
+            "name": home.name if home else "",
+            "domains": list(home.domains) if home else [],
+            "paired_at": home.paired_at if home else 0,
+            "connected": session is not None,
+            "parked": len(session.parked) if session else 0,
+            "hostnames": sorted(presence.routes) if presence else [],
+        }
+
+
+class Admin:
+    """Serve the owner's requests on a UNIX socket in the data folder."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        keys: Keys,
+        sessions: Sessions,
+        pump: Pump,
+        counters: Counters,
+        answers: Answers,
+        settings: RelaySettings,
+    ) -> None:
+        self._operations = Operations(registry, keys, settings, sessions, answers)
+        self._pump = pump
+        self._counters = counters
+        self._path = settings.data / SOCKET_NAME
+        self._started = time.time()
+        self._runner: web.AppRunner | None = None
+
+    async def open(self) -> None:
+        """Begin to listen. The folder is locked, so a socket left there is dead."""
+        application = web.Application(middlewares=[_errors_as_json])
+        application.router.add_post("/invites", self._invite)
+        application.router.add_get("/homes", self._homes)
+        application.router.add_delete("/homes/{name}", self._revoke)
+        application.router.add_get("/status", self._status)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        self._path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(self._path)).start()
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    async def _invite(self, request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+        except ValueError as err:
+            raise RequestInvalidError(reason="its body is no JSON") from err
+        return web.json_response(await self._operations.invite(body), status=201)
+
+    async def _homes(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._operations.homes())
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return web.json_response(await self._operations.revoke(name))
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        homes = self._operations.homes()["homes"]
+        return web.json_response(
+            {
+                "software": __version__,
+                "started": int(self._started),
+                "homes": len(homes),
+                "connected": sum(home["connected"] for home in homes),
+                "visitors": len(self._pump.pairs),
+                "refused": dict(self._counters.refused),
+            }
+        )
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except HearthgateError as err:
+        return web.json_response({"error": err.as_dict()}, status=err.status)
+
+
+class RelayNotRunningError(Exception):
+    """Raise if nobody answers on the socket: the data folder may be used directly."""
+
+
+async def ask(
+    data: Path, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Ask the relay that runs on a data folder.
+
+    Raises RelayNotRunningError, or RelayAnswerError with the relay's own words.
+    """
+    timeout = ClientTimeout(total=_REQUEST_TIMEOUT_S)
+    connector = UnixConnector(str(data / SOCKET_NAME))
+    async with ClientSession(connector=connector, timeout=timeout) as client:
+        try:
+            async with client.request(
+                method, f"http://relay{path}", json=body
+            ) as response:
+                answer: dict[str, Any] = await response.json()
+        except (ClientError, OSError) as err:
+            raise RelayNotRunningError(str(err)) from err
+    if "error" in answer:
+        error = answer["error"]
+        raise RelayAnswerError(message=error["message"], hint=error["hint"])
+    return answer

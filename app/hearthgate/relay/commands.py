@@ -1,0 +1,206 @@
+"""`hearthgate relay …`: run a relay, and manage the homes on it."""
+
+import asyncio
+from collections.abc import Callable
+import contextlib
+import json
+from pathlib import Path
+import time
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+import uvloop
+
+from hearthgate.log import set_up_log
+from hearthgate.relay.admin import Operations, RelayNotRunningError, ask
+from hearthgate.relay.invitation import Invitation, invitation_text
+from hearthgate.relay.relay import open_keys, open_registry, serve
+from hearthgate.relay.settings import RelaySettings
+from hearthgate.settings import load_settings
+from hearthgate.store import lock_folder
+from hearthgate.values import read_duration
+
+_Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _options(*options: _Option) -> _Option:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_where = _options(
+    click.option("--data", metavar="FOLDER", help="Where the relay keeps its state."),
+    click.option("--settings", metavar="FILE", help="A settings file (YAML)."),
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group("relay")
+def commands() -> None:
+    """Run and manage a relay."""
+
+
+def _load(settings: str | None, **flags: object) -> RelaySettings:
+    file = Path(settings) if settings else None
+    return load_settings(RelaySettings, file=file, flags=flags)
+
+
+@commands.command()
+@_where
+@click.option("--address", help="The name or IP address by which homes reach it.")
+@click.option("--https-port", help="Port for visitors and homes (443).")
+@click.option("--http-port", help="Port for redirects and ACME answers (80).")
+@click.option("--bind", help="IP addresses to listen on, with commas between.")
+@click.option("--log-level", help="debug, info, warning or error.")
+def run(data: str | None, settings: str | None, **flags: str | None) -> None:
+    """Run the relay until it is stopped."""
+    level = flags.pop("log_level")
+    loaded = _load(settings, data=data, **flags, **{"log.level": level})
+    set_up_log(loaded.log.level, loaded.log.format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(loaded))
+
+
+@commands.command()
+@_where
+@click.option("--address", help="The relay's address, if its settings do not say it.")
+@click.option(
+    "--domain", "domains", multiple=True, required=True, help="May be given repeatedly."
+)
+@click.option("--name", required=True, help="What the home is called, as in cottage.")
+@click.option("--valid", default="24h", show_default=True, help="How long it works.")
+@_as_json
+def invite(
+    *,
+    data: str | None,
+    settings: str | None,
+    address: str | None,
+    domains: tuple[str, ...],
+    name: str,
+    valid: str,
+    as_json: bool,
+) -> None:
+    """Make a pairing code for a home that may use DOMAIN and all names below."""
+    loaded = _load(settings, data=data, address=address)
+    body = {"name": name, "domains": list(domains), "lifetime_s": _lifetime_s(valid)}
+    made = _do(loaded, "POST", "/invites", body, lambda one: one.invite(body))
+    if as_json:
+        click.echo(json.dumps(made))
+        return
+    invitation = Invitation(
+        made["code"], made["name"], tuple(made["domains"]), made["expires"]
+    )
+    click.echo(invitation_text(invitation))
+
+
+def _lifetime_s(text: str) -> int:
+    try:
+        return int(read_duration(text))
+    except ValueError as err:
+        raise click.BadParameter(
+            "give a duration such as 24h or 7d", param_hint="--valid"
+        ) from err
+
+
+@commands.command()
+@_where
+@_as_json
+def homes(data: str | None, settings: str | None, *, as_json: bool) -> None:
+    """List the homes on this relay, and the codes that wait to be used."""
+
+    async def listed(operations: Operations) -> dict[str, Any]:
+        return operations.homes()
+
+    answer = _do(_load(settings, data=data), "GET", "/homes", None, listed)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    table = Table("Home", "State", "Domains", "Published")
+    for home in answer["homes"]:
+        state = "connected" if home["connected"] else "away"
+        table.add_row(
+            home["name"],
+            state,
+            "\n".join(home["domains"]),
+            "\n".join(home["hostnames"]),
+        )
+    for one in answer["invites"]:
+        left_h = max(0, one["expires"] - time.time()) / 3600
+        table.add_row(
+            one["name"], f"invited, {left_h:.0f} h left", "\n".join(one["domains"]), ""
+        )
+    Console().print(table)
+
+
+@commands.command()
+@_where
+@click.argument("name")
+@_as_json
+def revoke(data: str | None, settings: str | None, name: str, *, as_json: bool) -> None:
+    """Remove the home NAME, or its unused code. Cuts its visitors at once."""
+    answer = _do(
+        _load(settings, data=data),
+        "DELETE",
+        f"/homes/{name}",
+        None,
+        lambda one: one.revoke(name),
+    )
+    if as_json:
+        click.echo(json.dumps(answer))
+    elif answer["was_paired"]:
+        click.echo(f"The home {name} is removed and cannot come back without a code.")
+    else:
+        click.echo(f"The pairing code for {name} does not work any more.")
+
+
+@commands.command()
+@_where
+@_as_json
+def status(data: str | None, settings: str | None, *, as_json: bool) -> None:
+    """Show what the running relay is doing."""
+    answer = _do(_load(settings, data=data), "GET", "/status", None, None)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    table = Table(show_header=False)
+    running_h = (time.time() - answer["started"]) / 3600
+    table.add_row("Software", answer["software"])
+    table.add_row("Running for", f"{running_h:.1f} h")
+    table.add_row("Homes connected", f"{answer['connected']} of {answer['homes']}")
+    table.add_row("Visitors now", str(answer["visitors"]))
+    for cause, count in sorted(answer["refused"].items()):
+        table.add_row(f"Refused: {cause}", str(count))
+    Console().print(table)
+
+
+_Direct = Callable[[Operations], Any]
+
+
+def _do(
+    settings: RelaySettings,
+    method: str,
+    path: str,
+    body: dict[str, Any] | None,
+    direct: _Direct | None,
+) -> dict[str, Any]:
+    """Ask the running relay, or work on its data folder if none runs."""
+
+    async def run_it() -> dict[str, Any]:
+        with contextlib.suppress(RelayNotRunningError):
+            return await ask(settings.data, method, path, body)
+        if direct is None:
+            raise click.ClickException("The relay is not running.")
+        with lock_folder(settings.data):
+            operations = Operations(
+                open_registry(settings, time.time), open_keys(settings.data), settings
+            )
+            answer: dict[str, Any] = await direct(operations)
+            return answer
+
+    return asyncio.run(run_it())

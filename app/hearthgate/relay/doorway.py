@@ -1,0 +1,101 @@
+"""Accept connections on listening sockets, within the bounds of an address book.
+
+Each connection that is let in is counted; whoever takes it over says once that it has
+left. Reads nothing.
+"""
+
+from collections.abc import Callable
+import functools
+import socket
+
+from hearthgate.poller import READABLE, Poller
+from hearthgate.relay.addresses import AddressBook
+from hearthgate.relay.counters import Counters
+from hearthgate.wire.proxy import Endpoint
+
+_ACCEPTS_PER_TURN = 64  # then those who are inside come first
+BACKLOG = 4096  # a burst of visitors waits in the kernel; it caps this by somaxconn
+
+OnConnection = Callable[[socket.socket, Endpoint], None]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket whose connections are made for passing bytes on.
+
+    Accepted sockets inherit the options on Linux. Raises OSError.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A NAT forgets a silent mapping after some minutes, the worst after one.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        sock.setblocking(False)  # noqa: FBT003  the socket module's own name
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Doorway:
+    """Accept on some listening sockets, which it owns. Lives in one loop."""
+
+    def __init__(
+        self,
+        listeners: list[socket.socket],
+        *,
+        on_connection: OnConnection,
+        book: AddressBook,
+        poller: Poller,
+        counters: Counters,
+    ) -> None:
+        self._listeners = listeners
+        self._on_connection = on_connection
+        self._book = book
+        self._poller = poller
+        self._counters = counters
+
+    @property
+    def port(self) -> int:
+        """The port of the first listening socket."""
+        port: int = self._listeners[0].getsockname()[1]
+        return port
+
+    def open(self) -> None:
+        """Begin to accept."""
+        for listener in self._listeners:
+            accept = functools.partial(self._accept, listener)
+            self._poller.add(listener.fileno(), READABLE, accept)
+
+    def close(self) -> None:
+        """Close the listening sockets; who is inside stays. Twice is fine."""
+        for listener in self._listeners:
+            self._poller.remove(listener.fileno())
+            listener.close()
+        self._listeners = []
+
+    def _accept(self, listener: socket.socket, _events: int) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as err:
+                # Out of descriptors, or the other side is gone already.
+                self._counters.refuse("a connection that failed at once", str(err))
+                return
+            why = self._book.enter(address[0])
+            if why:
+                self._counters.refuse(why, address[0])
+                sock.close()
+                continue
+            sock.setblocking(False)  # noqa: FBT003
+            self._on_connection(sock, address[:2])

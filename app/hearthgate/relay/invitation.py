@@ -1,0 +1,62 @@
+"""Make pairing codes, and put them where a person sees them."""
+
+from dataclasses import dataclass
+import io
+import time
+
+import segno
+
+from hearthgate.relay.errors import RelayAddressMissingError
+from hearthgate.relay.keys import Keys
+from hearthgate.relay.registry import Registry
+from hearthgate.wire.names import parse_address
+from hearthgate.wire.pairing import PairingCode, write_pairing_code
+
+INVITE_LIFETIME_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A pairing code and what it allows."""
+
+    code: str
+    name: str
+    domains: tuple[str, ...]
+    expires: int  # Unix time
+
+
+async def invite(
+    registry: Registry,
+    keys: Keys,
+    address: str | None,
+    *,
+    name: str,
+    domains: tuple[str, ...],
+    lifetime_s: int = INVITE_LIFETIME_S,
+) -> Invitation:
+    """Make a pairing code for a home.
+
+    Raises RelayAddressMissingError and what Registry.invite raises.
+    """
+    if address is None:
+        raise RelayAddressMissingError
+    host, port = parse_address(address)
+    secret = await registry.invite(name, domains, lifetime_s)
+    made = next(one for one in registry.invites if one.name == name)
+    code = PairingCode(host, port, keys.fingerprint, secret, made.expires)
+    return Invitation(write_pairing_code(code), name, made.domains, made.expires)
+
+
+def invitation_text(invitation: Invitation) -> str:
+    """Return an invitation with its QR code, as lines for a terminal or a log."""
+    picture = io.StringIO()
+    segno.make(invitation.code, error="l").terminal(picture, compact=True, border=2)
+    expires = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(invitation.expires))
+    domains = ", ".join(f"{one} and names below" for one in invitation.domains)
+    return (
+        f"{picture.getvalue()}\n"
+        f"Pairing code for the home “{invitation.name}” ({domains}):\n\n"
+        f"    {invitation.code}\n\n"
+        f"It works once, until {expires}. Paste it on Hearthgate's page at home, or "
+        "run there: hearthgate home pair CODE\n"
+    )

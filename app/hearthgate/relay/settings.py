@@ -1,0 +1,88 @@
+"""What a relay can be told from outside; loaded by `hearthgate.settings`.
+
+    data: /data        address: relay.example.com       log: {level, format}
+    domain             https_port, http_port, bind      limits: {…}, see limits.py
+    public_addresses   drain                            address_suffix
+
+Only the address has no default that works everywhere: a relay cannot know by which name
+the Internet reaches it.
+"""
+
+# ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
+from dataclasses import dataclass
+from pathlib import Path
+
+from hearthgate.log import LogFormat, LogLevel
+from hearthgate.relay.limits import Limits
+from hearthgate.settings import section, setting
+from hearthgate.values import (
+    HOST,
+    PATH,
+    PORT_OR_ANY,
+    Kind,
+    duration,
+    list_of,
+    one_of,
+    text,
+)
+from hearthgate.wire.names import (
+    AddressInvalidError,
+    format_address,
+    is_ip,
+    parse_address,
+)
+
+_DNS_NAME = r"[A-Za-z0-9._-]+"
+
+
+def _read_address(value: object) -> str:
+    try:
+        host, port = parse_address(str(value))
+    except AddressInvalidError as err:
+        raise ValueError(str(err)) from err
+    return format_address(host, port)
+
+
+_ADDRESS = Kind(_read_address, "an address like relay.example.com or 203.0.113.5:443")
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What the log tells, and how."""
+
+    level: LogLevel = setting(one_of(LogLevel), LogLevel.INFO)
+    format: LogFormat = setting(one_of(LogFormat), LogFormat.TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """All settings of a relay."""
+
+    data: Path = setting(PATH, Path("/var/lib/hearthgate-relay"))
+    # The name or IP address by which homes reach this relay; port 443 unless it says.
+    address: str | None = setting(_ADDRESS, None)
+    # What the first home may use; by default home.ADDRESS, or a name made of the IP.
+    domain: str | None = setting(text(253, _DNS_NAME), None)
+    # Public DNS in which 203-0-113-5.SUFFIX is 203.0.113.5: names without a domain.
+    address_suffix: str = setting(text(200, _DNS_NAME), "sslip.io")
+    # Where hostnames have to point; told to homes, which check it. By default what the
+    # address resolves to, as each home sees it.
+    public_addresses: tuple[str, ...] = setting(list_of(HOST), ())
+    bind: tuple[str, ...] = setting(list_of(HOST), ("0.0.0.0", "::"))
+    https_port: int = setting(PORT_OR_ANY, 443)
+    http_port: int = setting(PORT_OR_ANY, 80)
+    # How long a stop waits for transfers that are under way.
+    drain: float = setting(duration(0, 3600), 10.0)
+    log: LogOptions = section(LogOptions)
+    limits: Limits = section(Limits)
+
+    def first_domain(self) -> str | None:
+        """Return the domain for the first home; None if the address is not known."""
+        if self.domain is not None:
+            return self.domain
+        if self.address is None:
+            return None
+        host, _ = parse_address(self.address)
+        if is_ip(host):
+            return f"{host.replace('.', '-').replace(':', '-')}.{self.address_suffix}"
+        return f"home.{host}"
