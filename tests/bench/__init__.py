@@ -6,7 +6,7 @@
     rounds    every way in turn, round after round; medians and ratios
     report    a table, results.json and chart.svg
 
-Run it with `python -m tests.bench` (`make bench`). Everything listens on loopback. Absolute
-values belong to the machine, ratios are the point. Does not test that answers are right
-beyond their status and size: that is what the system tests are for.
+Run it with `python -m tests.bench` (`make bench`). Everything listens on loopback.
+Absolute values belong to the machine, ratios are the point. Does not test that answers
+are right beyond their status and size: that is what the system tests are for.
 """

@@ -62,8 +62,8 @@ def draw(results: Results, ways: list[WayName], caption: str) -> str:
     height = bottom + 22
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" '
-            f'height="{height}" viewBox="0 0 {_WIDTH} {height}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"',
+            f' width="{_WIDTH}" height="{height}" role="img">',
             f"<title>{escape(caption)}</title>",
             f"<style>{_STYLE}</style>",
             *parts,
@@ -82,14 +82,13 @@ def _panel(results: Results, ways: list[WayName], row: Row, width: float) -> lis
     longest = max(1.0, *(value / base.median for value in medians.values()))
     scale = (width - _NAME - _LABEL) / min(_LONGEST, longest)
     better = "less is better" if row.less_is_better else "more is better"
-    parts = [
-        f'<text x="0" y="13"><tspan class="title">{escape(row.title)}</tspan> '
-        f'<tspan class="unit">{escape(row.unit)}, {better}</tspan></text>'
-    ]
+    unit = f'<tspan class="unit">{escape(row.unit)}, {better}</tspan>'
+    title = f'<tspan class="title">{escape(row.title)}</tspan>'
+    parts = [f'<text x="0" y="13">{title} {unit}</text>']
     for place, way in enumerate(ways):
         y = _TITLE + place * _STEP - 6
         kind = _kind(way)
-        parts.append(_text(_NAME - 8, y + 11, way.title, kind, anchor="end"))
+        parts.append(_text(_NAME - 8, y + 11, way.label, kind, anchor="end"))
         if way not in medians:
             parts.append(_text(_NAME + 4, y + 11, "failed", kind))
             continue

@@ -1,50 +1,27 @@
 """Run the edge of the ways that are not Hearthgate.
 
-The same HAProxy, tuning and certificate as Hearthgate's own edge; the one difference is
-that visitors come over a loopback port instead of a passed socket:
+It is Hearthgate's own: the same folder, written by the same code, for the same HAProxy.
+The one line that differs lets visitors come over a loopback port instead of a passed
+socket:
 
-    bind 127.0.0.1:PORT [accept-proxy] ssl crt … alpn h2,http/1.1
+    bind 127.0.0.1:PORT [accept-proxy] ssl …      instead of      bind sockpair@N …
 """
 
 from pathlib import Path
+import re
 
-from tests.bench.processes import Child, free_port, wait_for_port
+from hearthgate.home.edge import folder as edge_folder
+from hearthgate.home.edge.config import CONFIG
+from hearthgate.home.edge.routes import Route
+from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.model import Scheme, Target
+from tests.bench.processes import BenchError, Child, free_port, wait_for_port
 from tests.bench.scene import Scene
 
 __all__ = ["BenchEdge"]
 
-_CONFIG = """\
-global
-  maxconn 8192
-  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
-  tune.ssl.default-dh-param 2048
-
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  timeout tunnel 1h
-  timeout http-request 15s
-  timeout http-keep-alive 60s
-  option http-keep-alive
-  http-reuse safe
-
-frontend visitors
-  bind 127.0.0.1:{port}{proxy} ssl crt {pem} alpn h2,http/1.1
-  http-request del-header X-Forwarded-For
-  http-request set-header X-Forwarded-For %[src]
-  http-request set-header X-Forwarded-Proto https
-  acl upload req.hdr(host),field(1,:) -i {upload}
-  use_backend sink if upload
-  default_backend service
-
-backend service
-  server service 127.0.0.1:{service}
-
-backend sink
-  server sink 127.0.0.1:{sink}
-"""
+_DOOR = re.compile(r'^  bind "sockpair@[^"]*" accept-proxy ', re.MULTILINE)
+_MAXCONN = 4000  # what the agent sets by default
 
 
 class BenchEdge:
@@ -53,20 +30,34 @@ class BenchEdge:
     def __init__(self, scene: Scene, name: str, *, proxy_header: bool) -> None:
         """Start it; with `proxy_header` it demands a PROXY header before TLS."""
         self.port = free_port()
-        config = scene.folder / f"edge-{name}.cfg"
-        config.write_text(
-            _CONFIG.format(
-                port=self.port,
-                proxy=" accept-proxy" if proxy_header else "",
-                pem=scene.credentials.combined,
-                upload=scene.upload_hostname,
-                service=scene.service_port,
-                sink=scene.sink_port,
-            )
-        )
-        log: Path = scene.folder / f"edge-{name}.log"
-        self._haproxy = Child(["haproxy", "-db", "-q", "-f", config], log=log)
+        folder = scene.folder / f"edge-{name}"
+        self._write(scene, folder, " accept-proxy" if proxy_header else "")
+        argv: list[str | Path] = ["haproxy", "-db", "-C", folder, "-f", CONFIG]
+        self._haproxy = Child(argv, log=scene.folder / f"edge-{name}.log")
         wait_for_port(self.port, self._haproxy)
+
+    def _write(self, scene: Scene, folder: Path, proxy: str) -> None:
+        routes = [
+            Route(
+                hostname=hostname,
+                target=Target(Scheme.HTTP, "127.0.0.1", port),
+                certificate=scene.credentials.combined,
+                access=None,
+                name=hostname,
+            )
+            for hostname, port in (
+                (scene.hostname, scene.service_port),
+                (scene.upload_hostname, scene.sink_port),
+            )
+        ]
+        settings = EdgeSettings(maxconn=_MAXCONN)
+        edge_folder.write(folder, edge_folder.plan(routes), settings, 1)
+        config = folder / CONFIG
+        door = f"  bind 127.0.0.1:{self.port}{proxy} "
+        text, changed = _DOOR.subn(door, config.read_text())
+        if changed != 1:
+            raise BenchError("the edge's configuration has no door that is known here")
+        config.write_text(text)
 
     @property
     def pid(self) -> int:

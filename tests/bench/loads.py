@@ -90,7 +90,7 @@ class Visitors:
         return Measured({"p50": found["p50_ms"], "p99": found["p99_ms"]}, errors)
 
     def resumed(self) -> Measured:
-        """New connections, 50 at a time, whose TLS session wrk resumes."""
+        """Dial anew for each request, 50 at a time; wrk resumes the TLS session."""
         found, errors = self._wrk(
             _SMALL, "-H", "Connection: close", threads=2, connections=50
         )
@@ -102,7 +102,7 @@ class Visitors:
         return Measured({"parallel": found["requests_s"]}, errors)
 
     def connections(self) -> Measured:
-        """New connections with full handshakes: two processes, 25 each at a time."""
+        """Dial anew with full handshakes: two processes, 25 each at a time."""
         module = [sys.executable, "-m", "tests.bench.visitors.dial"]
         aim = [str(self._port), self._scene.hostname, _SMALL]
         argv = [*module, *aim, str(self._seconds), "25"]

@@ -106,10 +106,8 @@ class Child:
         """End it and what it started; safe to call twice."""
         if self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                pass
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)  # its session: leftovers only
         self.process.wait()

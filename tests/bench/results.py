@@ -1,7 +1,7 @@
 """Gather what the rounds found, and judge it.
 
-    samples  row × way → one value per round (None: that load failed)
-    ratios   row × peer → Hearthgate / peer, per round
+    samples  row, way  → one value per round (None: that load failed)
+    ratios   row, peer → Hearthgate / peer, per round
     verdicts every target with what was found; unmeasured ones are left out
 
 Pure: no clock, no files.
@@ -93,7 +93,7 @@ class Results:
         if ratio is None:
             return None
         title = next(row.title for row in ROWS if row.name == target.row)
-        names = (target.peer.title, _OURS.title)
+        names = (target.peer.label, _OURS.label)
         first, second = names if target.inverse else names[::-1]
         return Verdict(
             what=f"{title}: {first} / {second}",

@@ -55,7 +55,12 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
             way, ports[name] = stack.enter_context(_running(scene, name))
             if MEMORY in plan.loads:
                 say(f"memory: {name}")
-                _weigh(plan, scene, way, name, ports[name], results)
+                try:
+                    results.memory[name] = weigh_way(
+                        scene, way, ports[name], plan.visitors
+                    )
+                except BenchError as err:
+                    results.failures.append(f"{name}, memory: {err}")
         crowds = {
             name: Visitors(scene, port, seconds=plan.seconds)
             for name, port in ports.items()
@@ -75,15 +80,6 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
 def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
     first = number % len(ways)
     return ways[first:] + ways[:first]
-
-
-def _weigh(
-    plan: Plan, scene: Scene, way: Way, name: WayName, port: int, results: Results
-) -> None:
-    try:
-        results.memory[name] = weigh_way(scene, way, port, plan.visitors)
-    except BenchError as err:
-        results.failures.append(f"{name}, memory: {err}")
 
 
 def _warm(scene: Scene, ports: dict[WayName, int], say: Say) -> None:

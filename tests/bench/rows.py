@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.bench.ways import WayName
 
-__all__ = ["LOADS", "MEMORY", "ROWS", "RatioTarget", "Row", "TARGETS"]
+__all__ = ["LOADS", "MEMORY", "ROWS", "TARGETS", "RatioTarget", "Row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ ROWS = (
     Row("requests", "Requests, 50 kept connections", "req/s", "keep_alive"),
     Row("connections", "New TLS connections, full handshake", "1/s", "connections"),
     Row("connections_resumed", "New TLS connections, resumed", "1/s", "resumed"),
-    Row("http2", "Requests over HTTP/2, 10 × 10 streams", "req/s", "http2"),
+    Row("http2", "Requests over HTTP/2, 10 x 10 streams", "req/s", "http2"),
     Row("download", "One large download", "MiB/s", "download"),
     Row("parallel", "100 KiB downloads, 20 in parallel", "1/s", "parallel"),
     Row("upload", "One large upload", "MiB/s", "upload"),

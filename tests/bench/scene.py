@@ -82,8 +82,20 @@ def set_up(folder: Path, *, large_bytes: int) -> Iterator[Scene]:
     service_port, sink_port = free_port(), free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, port=service_port))
-    nginx = ["nginx", "-p", folder, "-e", folder / "nginx-start.log", "-c", config]
-    sink = [sys.executable, Path(__file__).with_name("sink.py"), str(sink_port)]
+    nginx: list[str | Path] = [
+        "nginx",
+        "-p",
+        folder,
+        "-e",
+        folder / "nginx-start.log",
+        "-c",
+        config,
+    ]
+    sink: list[str | Path] = [
+        sys.executable,
+        Path(__file__).with_name("sink.py"),
+        str(sink_port),
+    ]
     with (
         Child(nginx, log=folder / "nginx.log") as service,
         Child(sink, log=folder / "sink.log") as drain,

@@ -15,8 +15,10 @@ _MIB = 1024
 def _value(spread: Spread | None, row: Row, errors: int) -> str:
     if spread is None:
         return "[red]failed[/]"
-    low, high = f"{spread.low:,.{row.digits}f}", f"{spread.high:,.{row.digits}f}"
-    text = f"[bold]{spread.median:,.{row.digits}f}[/]\n[dim]{low} to {high}[/]"
+    text = f"[bold]{spread.median:,.{row.digits}f}[/]"
+    if spread.low != spread.high:
+        low, high = f"{spread.low:,.{row.digits}f}", f"{spread.high:,.{row.digits}f}"
+        text += f"\n[dim]{low} to {high}[/]"
     return text + (f"\n[red]{errors:,} errors[/]" if errors else "")
 
 
@@ -24,7 +26,7 @@ def _values(results: Results, ways: list[WayName], title: str) -> Table:
     table = Table(title=title, show_lines=True)
     table.add_column("median, min to max")
     for way in ways:
-        table.add_column(way.title, justify="right")
+        table.add_column(way.label, justify="right")
     for row in ROWS:
         if row.name in results.samples:
             cells = [
@@ -42,11 +44,11 @@ def _ratios(results: Results, ways: list[WayName]) -> Table:
     table = Table(title="Hearthgate by each peer (median of the rounds' ratios)")
     table.add_column("")
     for peer in peers:
-        table.add_column(peer.title, justify="right")
+        table.add_column(peer.label, justify="right")
     for row in ROWS:
         if row.name in results.samples:
             found = [results.ratio(row.name, peer) for peer in peers]
-            cells = [f"{ratio.median:.2f}" if ratio else "–" for ratio in found]
+            cells = [f"{ratio.median:.2f}" if ratio else "-" for ratio in found]
             hint = " [dim](less is better)[/]" if row.less_is_better else ""
             table.add_row(row.title + hint, *cells)
     return table
@@ -59,7 +61,7 @@ def _memory(results: Results) -> Table:
     for column in ("idle", "visitors open", "after", "KiB per visitor", "errors"):
         table.add_column(column, justify="right")
     for way, report in results.memory.items():
-        name, errors = f"{way.title}, {report.opened:,} open", str(report.errors)
+        name, errors = f"{way.label}, {report.opened:,} open", str(report.errors)
         for role in report.idle:
             weights = (report.idle[role], report.loaded[role], report.after[role])
             cells = [

@@ -24,7 +24,8 @@ import time
 class _Visit:
     """One connection on its way through the steps."""
 
-    sock: socket.socket
+    plain: socket.socket
+    tls: ssl.SSLSocket | None = None
     greeted: bool = False
     asked: bool = False
 
@@ -52,7 +53,7 @@ class Dialler:
             for key, events in self._poll.select(0.2):
                 self._step(key.data, events)
         for key in list(self._poll.get_map().values()):
-            key.data.sock.close()
+            (key.data.tls or key.data.plain).close()
         return now - begin
 
     def _dial(self) -> None:
@@ -66,40 +67,38 @@ class Dialler:
 
     def _step(self, visit: _Visit, events: int) -> None:
         try:
-            if not isinstance(visit.sock, ssl.SSLSocket):
-                self._wrap(visit)
+            tls = visit.tls or self._wrap(visit)
             if not visit.greeted:
-                visit.sock.do_handshake()
+                tls.do_handshake()
                 visit.greeted = True
-                self.resumed += bool(visit.sock.session_reused)
+                self.resumed += bool(tls.session_reused)
             if not visit.asked:
-                visit.sock.send(self._request)
+                tls.send(self._request)
                 visit.asked = True
-                self._poll.modify(visit.sock, selectors.EVENT_READ, visit)
-            self._finish(visit, ok=visit.sock.recv(8192).startswith(b"HTTP/1.1 200"))
+            self._finish(visit, ok=tls.recv(8192).startswith(b"HTTP/1.1 200"))
         except ssl.SSLWantReadError:
             if events & selectors.EVENT_WRITE:
-                self._poll.modify(visit.sock, selectors.EVENT_READ, visit)
-        except ssl.SSLWantWriteError:
-            self._poll.modify(visit.sock, selectors.EVENT_WRITE, visit)
+                self._poll.modify(tls, selectors.EVENT_READ, visit)
         except OSError:
             self._finish(visit, ok=False)
 
-    def _wrap(self, visit: _Visit) -> None:
-        plain = visit.sock
-        if code := plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+    def _wrap(self, visit: _Visit) -> ssl.SSLSocket:
+        """Begin TLS on a connection that is made, or raise why it is not."""
+        if code := visit.plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, "refused")
-        self._poll.unregister(plain)
-        visit.sock = self._context.wrap_socket(
-            plain, server_hostname=self._hostname, do_handshake_on_connect=False
+        self._poll.unregister(visit.plain)
+        visit.tls = self._context.wrap_socket(
+            visit.plain, server_hostname=self._hostname, do_handshake_on_connect=False
         )
-        self._poll.register(visit.sock, selectors.EVENT_WRITE, visit)
+        self._poll.register(visit.tls, selectors.EVENT_WRITE, visit)
+        return visit.tls
 
     def _finish(self, visit: _Visit, *, ok: bool) -> None:
         self.done += ok
         self.errors += not ok
-        self._poll.unregister(visit.sock)
-        visit.sock.close()
+        sock = visit.tls or visit.plain  # wrapping took the descriptor over
+        self._poll.unregister(sock)
+        sock.close()
         self._dial()
 
 

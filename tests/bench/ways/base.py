@@ -17,7 +17,7 @@ class WayName(StrEnum):
     SNITUN = "snitun"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         return _TITLES[self]
 
 

@@ -6,6 +6,7 @@ header. There is no home behind a NAT here: it dials the edge itself, an advanta
 
 from collections.abc import Mapping
 import contextlib
+from pathlib import Path
 
 from tests.bench.edge import BenchEdge
 from tests.bench.processes import Child, free_port, wait_for_port
@@ -50,7 +51,7 @@ class HaproxyTcpWay:
         config.write_text(
             _CONFIG.format(port=port, domain=DOMAIN, edge=self._edge.port)
         )
-        argv = ["haproxy", "-db", "-q", "-f", config]
+        argv: list[str | Path] = ["haproxy", "-db", "-q", "-f", config]
         self._relay = Child(argv, log=folder / "relay-haproxy.log")
         self._stack.callback(self._relay.stop)
         wait_for_port(port, self._relay)

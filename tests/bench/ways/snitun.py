@@ -62,7 +62,12 @@ class SniTunWay:
     def _run(self, script: str, settings: Path) -> Child:
         log = self._scene.folder / f"{script}.log"
         log.write_text("")
-        argv = [PYTHON, "-P", Path(__file__).with_name(script), settings]
+        argv: list[str | Path] = [
+            PYTHON,
+            "-P",
+            Path(__file__).with_name(script),
+            settings,
+        ]
         child = Child(argv, log=log, env={"PYTHONUNBUFFERED": "1"})
         self._stack.callback(child.stop)
         return child

@@ -3,23 +3,22 @@
 Prints "connected" once visitors can be served and ends when the connection does.
 """
 
-import asyncio
-from datetime import datetime, timedelta, timezone
-import inspect
+from datetime import UTC, datetime, timedelta
 import json
 from pathlib import Path
 import sys
+from typing import Any
 
 from cryptography.fernet import Fernet
-from snitun.client.client_peer import ClientPeer
-from snitun.client.connector import Connector
+from snitun.client.client_peer import ClientPeer  # type: ignore[import-untyped]
+from snitun.client.connector import Connector  # type: ignore[import-untyped]
 import uvloop
 
 
-def token(settings: dict[str, object]) -> bytes:
+def token(settings: dict[str, Any]) -> bytes:
     """Return the token that lets a client claim its hostname and its alias."""
     hostname, *alias = settings["hostnames"]
-    valid = datetime.now(tz=timezone.utc) + timedelta(days=1)
+    valid = datetime.now(tz=UTC) + timedelta(days=1)
     claims = {
         "valid": valid.timestamp(),
         "hostname": hostname,
@@ -32,21 +31,18 @@ def token(settings: dict[str, object]) -> bytes:
     return Fernet(settings["fernet_key"]).encrypt(json.dumps(claims).encode())
 
 
-async def hold(settings: dict[str, object]) -> None:
+async def hold(settings: dict[str, Any]) -> None:
     """Connect and stay connected."""
     client = ClientPeer("127.0.0.1", settings["port"])
-    started = client.start(
+    await client.start(
         Connector("127.0.0.1", settings["edge_port"]),
         token(settings),
         bytes.fromhex(settings["aes_key"]),
         bytes.fromhex(settings["aes_iv"]),
     )
-    await started
-    print("connected", flush=True)
-    waiting = client.wait()
-    if inspect.isawaitable(waiting):
-        await waiting
-    await asyncio.sleep(0)
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
+    await client.wait()
 
 
 if __name__ == "__main__":

@@ -56,7 +56,16 @@ class SshWay:
         for name in ("host", "visitor"):
             path = self._folder / name
             if not path.exists():
-                command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path]
+                command: list[str | Path] = [
+                    "ssh-keygen",
+                    "-q",
+                    "-t",
+                    "ed25519",
+                    "-N",
+                    "",
+                    "-f",
+                    path,
+                ]
                 subprocess.run(command, check=True)
 
     def _start_sshd(self, ssh_port: int) -> Child:
