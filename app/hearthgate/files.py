@@ -109,7 +109,7 @@ class Temporary:
         try:
             self._write()
         except OSError as err:
-            self._temporary.unlink(missing_ok=True)
+            self._remove()
             raise StateNotWritableError(path=self._path, reason=_reason(err)) from err
         return self
 
@@ -119,12 +119,15 @@ class Temporary:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        self._remove()
 
     def replace(self) -> None:
         """Take the place of path. Raises StateNotWritableError, the old one intact."""
         rename(self._temporary, self._path)
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):  # a read-only disk refuses even this
+            self._temporary.unlink(missing_ok=True)
 
     def _write(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -165,13 +168,15 @@ def read_capped(path: Path, max_bytes: int) -> bytes | None:
         if err.errno in _NOT_A_FILE:
             raise NotAFileError(_reason(err)) from err
         raise StateNotReadableError(path=path, reason=_reason(err)) from err
-    with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, no path)
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotAFileError("it is not a regular file")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             content = file.read(max_bytes + 1)
-        except OSError as err:
-            raise StateNotReadableError(path=path, reason=_reason(err)) from err
+    except OSError as err:
+        raise StateNotReadableError(path=path, reason=_reason(err)) from err
+    finally:
+        os.close(descriptor)
     if len(content) > max_bytes:
         raise NotAFileError(f"it has more than the {max_bytes} bytes that are allowed")
     return content

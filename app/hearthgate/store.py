@@ -68,6 +68,11 @@ T = TypeVar("T")
 # seconds, so a file that grew without bound must not keep the agent from starting.
 STATE_MAX_BYTES = 1024 * 1024
 
+# How a file that we wrote begins and ends. Most halves of a YAML file are YAML too, so
+# without an end a torn file would pass for one with fewer services.
+_MARK = "# Written by Hearthgate: "
+_END = "...\n"
+
 
 class StateFromFutureError(StateError):
     """Raise if a newer Hearthgate wrote the state."""
@@ -132,7 +137,7 @@ class YamlStore(Generic[T]):
         dump: Callable[[T], dict[str, Any]],
         empty: Callable[[], T],
         migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]],
-        title: str = "Hearthgate state",
+        title: str = "state",
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Refuse a set of migrations with a gap (ValueError); touch no file yet."""
@@ -199,10 +204,10 @@ class YamlStore(Generic[T]):
     def _text(self, value: T) -> bytes:
         body = {"version": self._version, **self._dump(value)}
         comment = (
-            f"# {self._title}, version {self._version}. Hearthgate writes this file: "
-            "stop it before you edit.\n"
+            f"{_MARK}{self._title}, version {self._version}. Stop Hearthgate before "
+            "you edit, and leave the last line.\n"
         )
-        text = (comment + dump_yaml(body)).encode()
+        text = (comment + dump_yaml(body) + _END).encode()
         if len(text) > STATE_MAX_BYTES:
             raise StateTooLargeError(
                 path=self.path, size=len(text), limit=STATE_MAX_BYTES
@@ -219,6 +224,7 @@ class YamlStore(Generic[T]):
             raw = read_capped(path, STATE_MAX_BYTES)
             if raw is None:
                 return None
+            _refuse_half(raw)
             data = parse_yaml(raw)
         except (NotAFileError, PlainYamlError) as err:
             raise _DamagedError(str(err)) from err
@@ -323,6 +329,12 @@ class YamlStore(Generic[T]):
             _LOGGER.warning("Setting %s aside: %s", self.good_path, err)
             return self._set_aside(self.good_path) is not None
         return spare is None or spare.raw != raw
+
+
+def _refuse_half(raw: bytes) -> None:
+    """Refuse a file of ours that was cut short; one written by hand needs no end."""
+    if raw.startswith(_MARK.encode()) and not raw.rstrip().endswith(b"\n..."):
+        raise PlainYamlError('its last line, "...", is missing: it was cut short')
 
 
 def _free_name(path: Path, label: str) -> Path:

@@ -181,7 +181,7 @@ def home_state_store(
         dump=dump_state,
         empty=HomeState,
         migrations={},
-        title="Hearthgate home",
+        title="relays, services and exposures of a home",
         clock=clock,
     )
 

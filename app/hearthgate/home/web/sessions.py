@@ -61,7 +61,7 @@ class Sessions:
             dump=dict,
             empty=lambda: {"password": "", "sessions": {}},
             migrations={},
-            title="Hearthgate logins",
+            title="logins of the page, as hashes",
             clock=clock,
         )
         self._clock = clock
