@@ -54,6 +54,12 @@ export function reconcile(parent, items, { key, make, fill }) {
   for (const left of present.values()) left.remove();
 }
 
+/** A long address that may break after its dots and slashes, not inside a word. */
+export function breakable(text) {
+  const pieces = text.split(/(?<=[./])(?=[^./])/);
+  return pieces.flatMap((piece, index) => index ? [h("wbr"), piece] : [piece]);
+}
+
 /** True for an address that may become a link: a page's data never decides the scheme. */
 export function isWebAddress(text) {
   try {

@@ -1,7 +1,7 @@
 /**
  * The page's texts in the reader's language.
  *
- *     t("services.count", { count: 3 })    "{count} services", plural by Intl.PluralRules
+ *     t("relays.title", { count: 3 })    the plural form by Intl.PluralRules
  *
  * A text is a string, or an object of plural forms chosen by `count`. Inside Home Assistant
  * its language wins, then the browser's list. English is the fallback. Texts are plain
@@ -10,28 +10,29 @@
 
 const LANGUAGES = ["en", "de"];
 
-let language = "en";
+let locale = "en"; // for numbers and times: "en-GB" where the texts are "en"
 let texts = {};
 let plurals = new Intl.PluralRules("en");
 
-/** The best language that we have for a list of wanted ones. */
+/** The first of the wanted language tags that we have texts for. */
 export function choose(wanted) {
-  for (const tag of wanted) {
-    const primary = String(tag).toLowerCase().split("-")[0];
-    if (LANGUAGES.includes(primary)) return primary;
-  }
-  return LANGUAGES[0];
+  return wanted.find((tag) => LANGUAGES.includes(primary(tag))) ?? LANGUAGES[0];
 }
 
 /** Load the texts. `wanted` are language tags, the dearest first. */
 export async function load(wanted) {
-  language = choose(wanted);
+  locale = choose(wanted);
+  const language = primary(locale);
   const address = new URL(`../translations/${language}.json`, import.meta.url);
   const response = await fetch(address);
   if (!response.ok) throw new Error(`no texts: ${response.status}`);
   texts = await response.json();
   plurals = new Intl.PluralRules(language);
   document.documentElement.lang = language;
+}
+
+function primary(tag) {
+  return String(tag).toLowerCase().split("-")[0];
 }
 
 export function t(key, values = {}) {
@@ -43,7 +44,7 @@ export function t(key, values = {}) {
 /** "in 12 seconds"; never in the past, because the clocks of two machines differ. */
 export function until(unixTime, now = Date.now()) {
   const seconds = Math.max(0, Math.ceil(unixTime - now / 1000));
-  const format = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+  const format = new Intl.RelativeTimeFormat(locale, { numeric: "always" });
   if (seconds < 90) return format.format(seconds, "second");
   if (seconds < 90 * 60) return format.format(Math.round(seconds / 60), "minute");
   if (seconds < 36 * 3600) return format.format(Math.round(seconds / 3600), "hour");
@@ -52,11 +53,11 @@ export function until(unixTime, now = Date.now()) {
 
 /** A calendar day, such as "3 March 2027". */
 export function day(unixTime) {
-  return new Intl.DateTimeFormat(language, { dateStyle: "long" }).format(unixTime * 1000);
+  return new Intl.DateTimeFormat(locale, { dateStyle: "long" }).format(unixTime * 1000);
 }
 
 export function milliseconds(value) {
-  return new Intl.NumberFormat(language, {
+  return new Intl.NumberFormat(locale, {
     style: "unit",
     unit: "millisecond",
     maximumFractionDigits: value < 10 ? 1 : 0,
@@ -65,9 +66,9 @@ export function milliseconds(value) {
 
 /** "a, b and c" */
 export function list(items) {
-  return new Intl.ListFormat(language, { type: "conjunction" }).format(items);
+  return new Intl.ListFormat(locale, { type: "conjunction" }).format(items);
 }
 
 export function compareNames(a, b) {
-  return a.localeCompare(b, language, { numeric: true, sensitivity: "base" });
+  return a.localeCompare(b, locale, { numeric: true, sensitivity: "base" });
 }

@@ -13,6 +13,7 @@ import { Live } from "../live.js";
 import { Store } from "../store.js";
 import { followFrame } from "../theme.js";
 import { WishEvent } from "../wish.js";
+import { icon } from "./hg-icon.js";
 
 class HgApp extends HgElement {
   #api = new Api();
@@ -35,7 +36,10 @@ class HgApp extends HgElement {
     this.foot = h("footer", { class: "page-foot" }, this.version,
       h("a", { href: "api/openapi.json", target: "_blank", rel: "noopener" }, t("page.api")));
     this.main = h("main", { class: "page" });
-    this.append(this.header, this.bar, this.main, this.foot, this.announcer);
+    // Loaded while the home still answers, for the messages that say that it does not.
+    const larder = h("span", { class: "visually-hidden", "aria-hidden": "true" },
+      ...["warning", "error", "info", "check"].map(icon));
+    this.append(this.header, this.bar, this.main, this.foot, this.announcer, larder);
   }
 
   listen(signal) {
@@ -57,6 +61,7 @@ class HgApp extends HgElement {
     this.header.hidden = shut === "password";
     this.header.canLogOut = this.#session?.login === "password";
     this.bar.lost = loaded ? !connected : this.#lostEarly;
+    this.main.dataset.stale = String(this.bar.lost);
     this.foot.hidden = Boolean(shut) || !loaded;
     this.announcer.services = loaded ? services : null;
     if (loaded) {

@@ -21,7 +21,8 @@ class HgConnectionBar extends HgElement {
   }
 
   update() {
-    this.bar.hidden = !this.lost;
+    this.bar.dataset.lost = String(this.lost);
+    this.button.disabled = !this.lost;
     this.words.textContent = this.lost ? t("connection.lost") : "";
   }
 }

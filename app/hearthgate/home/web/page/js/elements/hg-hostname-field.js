@@ -24,12 +24,13 @@ class HgHostnameField extends HgElement {
       h("option", { value: String(index) }, this.#describe(choice))));
     this.domain.value = String(Math.max(0, this.#begin(begin.domain)));
     this.wrong = h("p", { class: "field-error", id: errorId, role: "status" });
+    this.through = h("p", { class: "secondary" });
     this.append(h("div", { class: "field" },
       h("div", { class: "hostname-fields" },
         h("div", {}, h("label", { htmlFor: id }, t("hostname.label")), this.label),
         h("span", { class: "hostname-dot", "aria-hidden": "true" }, "."),
         h("div", {}, h("label", { htmlFor: domainId }, t("hostname.domain")), this.domain)),
-      this.wrong));
+      this.wrong, this.through));
   }
 
   listen(signal) {
@@ -40,6 +41,9 @@ class HgHostnameField extends HgElement {
     const wrong = this.mistake();
     this.wrong.textContent = wrong ?? "";
     this.label.setAttribute("aria-invalid", String(Boolean(wrong)));
+    const choice = this.choices[Number(this.domain.value)];
+    this.through.hidden = this.relays.length < 2 || !choice;
+    if (choice) this.through.textContent = t("hostname.through", { relay: choice.relay.host });
   }
 
   get value() {
@@ -71,10 +75,10 @@ class HgHostnameField extends HgElement {
     return own >= 0 ? own : this.choices.findIndex((choice) => choice.domain === domain);
   }
 
-  /** Only several relays make it worth saying which one a domain belongs to. */
+  /** A domain that several relays grant needs the relay beside it. */
   #describe({ domain, relay }) {
-    if (this.relays.length < 2) return domain;
-    return t("hostname.through", { domain, relay: relay.host });
+    const alone = this.choices.filter((choice) => choice.domain === domain).length === 1;
+    return alone ? domain : `${domain} (${relay.host})`;
   }
 }
 

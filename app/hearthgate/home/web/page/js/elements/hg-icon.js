@@ -29,5 +29,7 @@ class HgIcon extends HgElement {
 customElements.define("hg-icon", HgIcon);
 
 export function icon(name) {
-  return h("hg-icon", { name, "aria-hidden": "true" });
+  const drawing = h("hg-icon", { "aria-hidden": "true" });
+  drawing.setAttribute("name", name);
+  return drawing;
 }

@@ -21,8 +21,7 @@ class HgProblem extends HgElement {
 
   update() {
     this.hidden = !this.problem;
-    if (!this.problem) return;
-    const { message, hint, retry_at: retryAt } = this.problem;
+    const { message = "", hint, retry_at: retryAt } = this.problem ?? {};
     this.dataset.level = this.level;
     this.sign.setAttribute("name", this.level);
     if (this.alert) this.setAttribute("role", "alert");

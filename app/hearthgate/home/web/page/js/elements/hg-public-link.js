@@ -3,7 +3,7 @@
  */
 
 import { HgElement, properties } from "../element.js";
-import { h, isWebAddress } from "../dom.js";
+import { breakable, h, isWebAddress } from "../dom.js";
 import { day, t } from "../i18n.js";
 import { isLive } from "../phases.js";
 import { icon } from "./hg-icon.js";
@@ -30,7 +30,8 @@ class HgPublicLink extends HgElement {
     if (this.hidden) return;
     if (isWebAddress(exposure.url)) this.link.href = exposure.url;
     else this.link.removeAttribute("href");
-    this.words.textContent = exposure.url.replace(/\/$/, "");
+    const words = exposure.url.replace(/\/$/, "");
+    if (this.words.textContent !== words) this.words.replaceChildren(...breakable(words));
     this.copy.text = exposure.url;
     this.accessIcon.setAttribute("name", exposure.access ? "lock" : "web");
     this.accessWords.textContent = exposure.access

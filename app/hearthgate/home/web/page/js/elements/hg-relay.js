@@ -7,6 +7,7 @@ import { HgElement, properties } from "../element.js";
 import { list, milliseconds, t } from "../i18n.js";
 import { wish } from "../wish.js";
 import { openDialog } from "./dialog.js";
+import { icon } from "./hg-icon.js";
 import { ChooseEvent } from "./hg-menu.js";
 
 const STATES = {
@@ -29,7 +30,7 @@ class HgRelay extends HgElement {
     this.problem = h("hg-problem", { actions: [this.again] });
     this.refusal = h("hg-problem", { alert: true });
     this.append(
-      h("div", { class: "row-icon relay-icon" }, h("hg-icon", { name: "relay" })),
+      h("div", { class: "row-icon relay-icon" }, icon("relay")),
       h("div", { class: "row-text" },
         this.host,
         h("p", { class: "row-facts" }, h("span", { class: "fact" }, this.dot, this.state), this.trip),

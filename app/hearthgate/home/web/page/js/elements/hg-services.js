@@ -47,7 +47,7 @@ class HgServices extends HgElement {
       .filter(({ exposure }) => exposure)
       .map(({ exposure, name }) => [exposure.hostname, name]));
     this.summary.textContent = live
-      ? t("services.live", { count: live }) : t("services.none_live");
+      ? t("services.live", { count: live, total: services.length }) : t("services.none_live");
     this.summary.hidden = !services.length;
     this.filterLine.hidden = services.length < FILTER_FROM;
     const query = this.filterLine.hidden ? "" : this.filter.value.trim();
