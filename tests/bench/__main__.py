@@ -129,6 +129,8 @@ def main(
         images.mkdir(parents=True, exist_ok=True)
         shutil.copy(out / "chart.svg", images / "bench.svg")
     console.print(f"Written: results.json and chart.svg in {out}")
+    if results.failures:
+        sys.exit(1)
 
 
 def _run(plan: Plan, large_bytes: int, console: Console) -> Results:

@@ -46,13 +46,17 @@ def _running(scene: Scene, name: WayName) -> Iterator[tuple[Way, int]]:
 
 
 def run(plan: Plan, scene: Scene, say: Say) -> Results:
-    """Run the plan. A load that fails is noted; a way that does not start is raised."""
+    """Run the plan. What fails is noted, and the rest goes on."""
     results = Results()
     with contextlib.ExitStack() as stack:
         ports: dict[WayName, int] = {}
         for name in plan.ways:
             say(f"start {name}")
-            way, ports[name] = stack.enter_context(_running(scene, name))
+            try:
+                way, ports[name] = stack.enter_context(_running(scene, name))
+            except BenchError as err:
+                results.failures.append(f"{name} did not start: {err}")
+                continue
             if MEMORY in plan.loads:
                 say(f"memory: {name}")
                 try:
@@ -70,7 +74,7 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
             _warm(scene, ports, say)
         for number in range(plan.rounds):
             for load in loads:
-                for name in _turn(plan.ways, number):
+                for name in _turn(tuple(ports), number):
                     say(f"round {number + 1} of {plan.rounds}, {load}: {name}")
                     measured = _measure(crowds[name], load, name, results)
                     results.add(name, load, measured)
@@ -78,7 +82,7 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
 
 
 def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
-    first = number % len(ways)
+    first = number % max(1, len(ways))
     return ways[first:] + ways[:first]
 
 

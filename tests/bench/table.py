@@ -96,4 +96,4 @@ def show(results: Results, ways: list[WayName], console: Console, title: str) ->
     if results.verdicts():
         console.print(_targets(results))
     for failure in results.failures:
-        console.print(f"failed: {failure}", style="red", markup=False)
+        console.print(f"failed: {failure}", style="red", markup=False, highlight=False)

@@ -9,6 +9,7 @@ from tests.bench.scene import Scene
 from tests.bench.ways.base import Way, WayName
 from tests.bench.ways.direct import DirectWay
 from tests.bench.ways.haproxy_tcp import HaproxyTcpWay
+from tests.bench.ways.hearthgate import HearthgateWay
 from tests.bench.ways.snitun import SniTunWay
 from tests.bench.ways.ssh_r import SshWay
 
@@ -17,6 +18,7 @@ __all__ = ["WAYS", "Way", "WayName"]
 WAYS: dict[WayName, Callable[[Scene], Way]] = {
     WayName.DIRECT: DirectWay,
     WayName.HAPROXY_TCP: HaproxyTcpWay,
+    WayName.HEARTHGATE: HearthgateWay,
     WayName.SSH_R: SshWay,
     WayName.SNITUN: SniTunWay,
 }
