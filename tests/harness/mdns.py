@@ -16,19 +16,32 @@ machine's own stays off loopback unless it has no other network; then ours can't
 and says so.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
+import ctypes
+from dataclasses import dataclass
+from ipaddress import ip_address
 import os
 from pathlib import Path
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
 from types import TracebackType
-from typing import Self
-from xml.sax.saxutils import escape, quoteattr
+from typing import Self, TypeVar
+from xml.sax.saxutils import escape
 
-__all__ = ["Avahi", "AvahiError"]
+from zeroconf import const
+from zeroconf._dns import DNSAddress, DNSPointer, DNSService, DNSText
+from zeroconf._protocol.outgoing import DNSOutgoing
+
+__all__ = ["Announced", "Announcer", "Avahi", "AvahiError", "in_own_network", "ip"]
+
+_T = TypeVar("_T")
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 _READY_S = 20.0
 _STOP_S = 5.0
@@ -157,8 +170,8 @@ class Avahi:
         text = (
             '<?xml version="1.0" standalone="no"?>\n'
             '<!DOCTYPE service-group SYSTEM "avahi-service.dtd">\n'
-            f"<service-group><name replace-wildcards={quoteattr('no')}>{escape(name)}"
-            f"</name><service>{''.join(lines)}</service></service-group>\n"
+            f"<service-group><name>{escape(name)}</name>"
+            f"<service>{''.join(lines)}</service></service-group>\n"
         )
         # avahi reads only *.service, so it never sees the half-written file.
         path = self._path_of(name, service_type)
@@ -197,3 +210,92 @@ class Avahi:
 def _path() -> str:
     """Return PATH with the places of system programs, which users often lack."""
     return f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+
+
+def in_own_network(main: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    """Run a coroutine in a thread with a network of its own, and return its result.
+
+    Only its loopback is up, so floods disturb nobody and nobody's services turn up.
+    Processes and threads that it starts are in that network as well. Needs root.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="own network") as threads:
+        return threads.submit(_alone, main).result()
+
+
+def _alone(main: Callable[[], Coroutine[object, object, _T]]) -> _T:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET) != 0:  # of this thread only, see unshare(2)
+        number = ctypes.get_errno()
+        raise OSError(number, f"no network of our own: {os.strerror(number)}")
+    ip("link", "set", "lo", "up")
+    return asyncio.run(main())
+
+
+def ip(*arguments: str) -> None:
+    """Change the network of this thread, by the program of the same name."""
+    environment = {"PATH": _path()}
+    subprocess.run(["ip", *arguments], check=True, timeout=_READY_S, env=environment)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The records of one instance; nothing about them is checked."""
+
+    name: str  # at most 63 bytes of UTF-8
+    service_type: str
+    port: int
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    txt: bytes = b""
+    server: str = "stranger.local."
+    records: bool = True  # False: the name alone, nothing to resolve it by
+
+
+class Announcer:
+    """Say anything over mDNS, as a hostile device could. Answers no questions."""
+
+    def __init__(self, interface: str = "127.0.0.1") -> None:
+        """Take the address of the interface to speak on."""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        here = socket.inet_aton(interface)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def announce(self, announced: Announced, *, ttl_s: int = 4500) -> None:
+        """Send one packet with all records of an instance."""
+        kind = f"{announced.service_type}.local."
+        name = f"{announced.name}.{kind}"
+        shared, unique = const._CLASS_IN, const._CLASS_IN | const._CLASS_UNIQUE
+        out = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
+        pointer = DNSPointer(kind, const._TYPE_PTR, shared, ttl_s, name)
+        out.add_answer_at_time(pointer, 0)
+        if announced.records:
+            where = (0, 0, announced.port, announced.server)
+            for record in (
+                DNSService(name, const._TYPE_SRV, unique, ttl_s, *where),
+                DNSText(name, const._TYPE_TXT, unique, ttl_s, announced.txt or b"\0"),
+                *(_address(announced.server, each) for each in announced.addresses),
+            ):
+                out.add_answer_at_time(record, 0)
+        for packet in out.packets():
+            self._socket.sendto(packet, (const._MDNS_ADDR, const._MDNS_PORT))
+
+    def say_goodbye(self, announced: Announced) -> None:
+        """Send the records with a lifetime of 0 (RFC 6762 §10.1)."""
+        self.announce(announced, ttl_s=0)
+
+
+def _address(server: str, text: str) -> DNSAddress:
+    address = ip_address(text)
+    kind = const._TYPE_A if address.version == 4 else const._TYPE_AAAA
+    return DNSAddress(server, kind, const._CLASS_IN, 120, address.packed)

@@ -45,7 +45,7 @@ class Watcher:
 
     `seen` is called for each new or changed announcement with the interfaces of that
     moment, `gone` after a goodbye or when the records expired, `renewed` when the
-    search started anew, so that what is known must be seen again.
+    network changed, so that what is known must be seen again.
     """
 
     def __init__(
@@ -96,7 +96,6 @@ class Watcher:
             await asyncio.sleep(self._limits.interfaces_every_s)
             return
         _LOGGER.info("searching for services on %s", ", ".join(addresses))
-        self._renewed()
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(zeroconf), name="mdns records")
@@ -104,6 +103,7 @@ class Watcher:
                 await self._browse_while_unchanged(zeroconf, addresses)
                 reader.cancel()
                 asker.cancel()
+            self._renewed()
         finally:
             self._waiting.clear()
             self._missing.clear()
