@@ -4,21 +4,18 @@ import asyncio
 import contextlib
 import dataclasses
 from http.client import IncompleteRead
+import functools
 import logging
 import os
 from pathlib import Path
 import signal
-import socket
 import ssl
-import subprocess
 import sys
-import time
 
 import aiohttp
 import pytest
 
-from hearthgate.home.edge import EdgeFailedError, EdgeRefusedError, Route
-from hearthgate.home.model import Target
+from hearthgate.home.edge import EdgeFailedError, EdgeRefusedError
 from tests.unit.home_edge.visiting import (
     MB,
     Household,
@@ -55,7 +52,7 @@ async def websocket(home: Household, hostname: str):  # type: ignore[no-untyped-
 
 async def echo(connection: aiohttp.ClientWebSocketResponse, word: str) -> bool:
     await connection.send_str(word)
-    return (await connection.receive(timeout=20)).data == word
+    return bool((await connection.receive(timeout=20)).data == word
 
 
 async def download(visitor: Visitor, mb: int) -> int:
@@ -187,8 +184,8 @@ async def test_refused_certificate_leaves_the_running_edge_alone(
         assert "this is a bug" in caplog.text
         assert home.edge.pids == pids
         assert (await home.get(HOST))[0] == 200
+        missing = dataclasses.replace(bad, certificate=tmp_path / "missing")
         with pytest.raises(EdgeRefusedError, match="cannot be read"):
-            missing = dataclasses.replace(bad, certificate=tmp_path / "missing")
             await home.edge.apply([good, missing])
         assert home.edge.pids == pids
         assert not list((home.folder / "edge").glob("*/barn*"))
@@ -238,7 +235,7 @@ async def test_killed_haproxy_is_started_again_and_visitors_wait_for_it(
             (pid,) = home.edge.pids
             os.kill(pid, signal.SIGKILL)
             # Those that lie in the dead pair are lost; those after it wait.
-            await until(lambda pid=pid: pid not in home.edge.pids)
+            await until(functools.partial(gone, home, pid))
             assert (await home.get(HOST))[0] == 200
 
 
@@ -286,7 +283,7 @@ async def test_sixty_changes_leak_no_process_descriptor_or_file(
         async def settled() -> int:
             await until(lambda: len(home.edge.pids) == 1)
             await until(lambda: len(list((home.folder / "edge").iterdir())) == 1)
-            return len(os.listdir("/proc/self/fd"))
+            return len(list(Path("/proc/self/fd").iterdir()))
 
         assert (await home.get(HOST))[0] == 200
         before = await settled()
@@ -392,3 +389,7 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def gone(home: Household, pid: int) -> bool:
+    return pid not in home.edge.pids

@@ -97,8 +97,14 @@ async def test_authority_must_be_the_name_of_the_connection(
     "request_",
     [
         b"GET /echo HTTP/1.0\r\n\r\n",
-        b"GET https://barn.example.com/echo HTTP/1.1\r\nHost: cottage.example.com\r\n\r\n",
-        b"GET /echo HTTP/1.1\r\nHost: cottage.example.com\r\nHost: barn.example.com\r\n\r\n",
+        (
+            b"GET https://barn.example.com/echo HTTP/1.1\r\n"
+            b"Host: cottage.example.com\r\n\r\n"
+        ),
+        (
+            b"GET /echo HTTP/1.1\r\nHost: cottage.example.com\r\n"
+            b"Host: barn.example.com\r\n\r\n"
+        ),
         b"GET /echo HTTP/1.1\r\nHost : cottage.example.com\r\n\r\n",
     ],
     ids=["no host", "absolute form", "two hosts", "blank before colon"],

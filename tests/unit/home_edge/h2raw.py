@@ -5,8 +5,9 @@ import struct
 from tests.unit.home_edge.visiting import Visitor
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS = 0, 1, 3, 4
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+REFUSED_STREAM = b"\0\0\0\x07"  # the browser may send it again elsewhere
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
