@@ -81,6 +81,7 @@ def _panel(results: Results, ways: list[WayName], row: Row, width: float) -> lis
     }
     longest = max(1.0, *(value / base.median for value in medians.values()))
     scale = (width - _NAME - _LABEL) / min(_LONGEST, longest)
+    one = _NAME + scale
     better = "less is better" if row.less_is_better else "more is better"
     unit = f'<tspan class="unit">{escape(row.unit)}, {better}</tspan>'
     title = f'<tspan class="title">{escape(row.title)}</tspan>'
@@ -100,12 +101,17 @@ def _panel(results: Results, ways: list[WayName], row: Row, width: float) -> lis
         )
         more = "» " if ratio > _LONGEST else ""
         label = f"{more}{medians[way]:,.{row.digits}f}"
-        parts.append(_text(_NAME + length + 5, y + 11, label, kind))
-    x, end = _NAME + scale, _TITLE + len(ways) * _STEP - 8
-    parts.append(
-        f'<line class="one" x1="{x:.1f}" x2="{x:.1f}" y1="{_TITLE - 9}" y2="{end}"/>'
-    )
+        start = _clear(_NAME + length + 5, one)
+        parts.append(_text(start, y + 11, label, kind))
+    end = _TITLE + len(ways) * _STEP - 8
+    span = f'y1="{_TITLE - 9}" y2="{end}"'
+    parts.append(f'<line class="one" x1="{one:.1f}" x2="{one:.1f}" {span}/>')
     return parts
+
+
+def _clear(x: float, line: float) -> float:
+    """Return where a label may start so that the line does not cross it."""
+    return line + 5 if line - _LABEL < x < line + 5 else x
 
 
 def _kind(way: WayName) -> str:

@@ -132,7 +132,8 @@ class Results:
                 }
                 for verdict in self.verdicts()
             ],
-            "failures": self.failures,
+            # Only what failed: the words of a tool may hold paths of this machine.
+            "failures": [failure.partition(":")[0] for failure in self.failures],
         }
 
     def _has(self, row: object) -> bool:

@@ -10,9 +10,18 @@ import sys
 from typing import Any
 
 from cryptography.fernet import Fernet
+from snitun.client import connector  # type: ignore[import-untyped]
 from snitun.client.client_peer import ClientPeer  # type: ignore[import-untyped]
-from snitun.client.connector import Connector  # type: ignore[import-untyped]
+from snitun.utils import server  # type: ignore[import-untyped]
 import uvloop
+
+# 0.41 brought protocol versions with flow control, 0.46 split the connector in two.
+_PROTOCOL = getattr(server, "PROTOCOL_VERSION", None)
+_EndpointConnector = getattr(connector, "EndpointConnector", connector.Connector)
+
+
+def _protocol() -> dict[str, int]:
+    return {} if _PROTOCOL is None else {"protocol_version": _PROTOCOL}
 
 
 def token(settings: dict[str, Any]) -> bytes:
@@ -25,8 +34,7 @@ def token(settings: dict[str, Any]) -> bytes:
         "alias": alias,
         "aes_key": settings["aes_key"],
         "aes_iv": settings["aes_iv"],
-        # what newer versions ask for as well; older ones ignore it
-        "protocol_version": 1,
+        **_protocol(),
     }
     return Fernet(settings["fernet_key"]).encrypt(json.dumps(claims).encode())
 
@@ -35,10 +43,11 @@ async def hold(settings: dict[str, Any]) -> None:
     """Connect and stay connected."""
     client = ClientPeer("127.0.0.1", settings["port"])
     await client.start(
-        Connector("127.0.0.1", settings["edge_port"]),
+        _EndpointConnector("127.0.0.1", settings["edge_port"]),
         token(settings),
         bytes.fromhex(settings["aes_key"]),
         bytes.fromhex(settings["aes_iv"]),
+        **_protocol(),
     )
     sys.stdout.write("connected\n")
     sys.stdout.flush()
