@@ -112,6 +112,7 @@ class StandIn:
         self.calls: asyncio.Queue[tuple[str, str, Json]] = asyncio.Queue()
         self.gate = asyncio.Event()  # cleared: answers to wishes have to wait
         self.gate.set()
+        self.overtake: Json | None = None  # told over api/live before each answer
         self.port = 0
         self._cookie = False
         self._refusals: deque[tuple[int, Json]] = deque()
@@ -296,7 +297,12 @@ class StandIn:
             if self._refusals:
                 status, error = self._refusals.popleft()
                 return web.json_response(error, status=status)
-            return handler(request.match_info.get("id", ""), body)
+            found = request.match_info.get("id", "")
+            response = handler(found, body)
+            if self.overtake:
+                await self.change_service(found, exposure=self.overtake)
+                await asyncio.sleep(0.3)  # a slow answer, as over a bad connection
+            return response
 
         return answer
 

@@ -259,6 +259,38 @@ async def test_the_public_address_is_copied_also_where_no_clipboard_api_is(
     )
 
 
+async def test_a_password_is_copied_out_of_a_dialog_without_losing_the_focus(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(relay(), service())
+    page = await open_page(url=home.url.replace("127.0.0.1", "home.test"))
+    await toggle(page, "Camera").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("switch").click()
+    await dialog.get_by_role("button", name="Make a strong one").click()
+    copy = dialog.get_by_role("button", name="Copy the password")
+    await copy.click()
+    await expect(dialog.locator("hg-copy-button .copy-word")).to_have_text("Copied")
+    await expect(copy).to_be_focused()
+    await dialog.get_by_label("Name", exact=True).focus()
+    await page.keyboard.press("Control+V")
+    password = await dialog.get_by_label("Password", exact=True).input_value()
+    await expect(dialog.get_by_label("Name", exact=True)).to_have_value(password)
+
+
+async def test_a_late_answer_does_not_undo_what_the_home_said_since(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(relay(), service(exposure=exposure("off")))
+    home.overtake = exposure("live")
+    page = await open_page()
+    await toggle(page, "Camera").click()
+    await home.called()
+    await expect(toggle(page, "Camera")).to_have_attribute("aria-busy", "false")
+    await expect(row(page, "Camera")).to_have_attribute("data-live", "true")
+    await expect(page.get_by_role("button", name="Copy the public")).to_be_visible()
+
+
 async def test_everything_works_with_the_keyboard_alone(
     home: StandIn, open_page: OpenPage
 ) -> None:

@@ -18,11 +18,11 @@ class HgAccessFields extends HgElement {
     const [wantedId, nameId, passwordId, errorId] = ["wanted", "name", "password", "wrong"].map(uniqueId);
     this.wanted = h("input", { type: "checkbox", role: "switch", id: wantedId, checked: Boolean(this.access) });
     this.username = h("input", {
-      type: "text", id: nameId, value: this.access?.username ?? "", spellcheck: false,
+      type: "text", id: nameId, maxLength: 64, value: this.access?.username ?? "", spellcheck: false,
       autocapitalize: "none", autocomplete: "off",
     });
     this.password = h("input", {
-      type: "password", id: passwordId, autocomplete: "new-password", spellcheck: false,
+      type: "password", id: passwordId, maxLength: 128, autocomplete: "new-password", spellcheck: false,
       "aria-describedby": errorId,
     });
     this.eye = h("button", { type: "button", class: "icon-button" }, icon("eye"));

@@ -23,7 +23,7 @@ class HgServiceDialog extends HgDialog {
   content() {
     const [nameId, urlId, errorId] = ["name", "address", "wrong"].map(uniqueId);
     this.name = h("input", {
-      type: "text", id: nameId, maxLength: 100, autocomplete: "off",
+      type: "text", id: nameId, maxLength: 64, autocomplete: "off",
       value: this.service?.name ?? "", placeholder: t("service.name_example"),
     });
     this.url = h("input", {
