@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
-from http.client import IncompleteRead
 import functools
+from http.client import IncompleteRead
 import logging
 import os
 from pathlib import Path
@@ -52,7 +52,8 @@ async def websocket(home: Household, hostname: str):  # type: ignore[no-untyped-
 
 async def echo(connection: aiohttp.ClientWebSocketResponse, word: str) -> bool:
     await connection.send_str(word)
-    return bool((await connection.receive(timeout=20)).data == word
+    message = await connection.receive(timeout=20)
+    return bool(message.data == word)
 
 
 async def download(visitor: Visitor, mb: int) -> int:
