@@ -109,6 +109,7 @@ class StandIn:
         self.services: dict[str, Json] = {}
         self.staging = False
         self.password: str | None = None
+        self.forbidden = False  # as to someone who is no administrator
         self.calls: asyncio.Queue[tuple[str, str, Json]] = asyncio.Queue()
         self.gate = asyncio.Event()  # cleared: answers to wishes have to wait
         self.gate.set()
@@ -242,6 +243,8 @@ class StandIn:
         return self.password is None or self._cookie
 
     async def _session(self, _: web.Request) -> web.Response:
+        if self.forbidden:
+            return web.json_response({"error": {"message": "No."}}, status=403)
         login = "none" if self.password is None else "password"
         return web.json_response({"authenticated": self._inside, "login": login})
 

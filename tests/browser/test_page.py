@@ -53,6 +53,17 @@ async def test_login_says_what_is_wrong_lets_in_and_logs_out(
     await expect(page.locator("hg-relay")).to_have_count(0)
 
 
+async def test_who_may_not_decide_is_told_so_and_sees_nothing_else(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.forbidden = True
+    home.add(relay(), service())
+    page = await open_page()
+    await expect(page.locator("main")).to_contain_text("Only administrators may decide")
+    await expect(page.locator("hg-relay, hg-service, hg-login")).to_have_count(0)
+    await expect(page.get_by_text("The connection to Hearthgate")).to_have_count(0)
+
+
 async def test_a_relay_tells_how_it_is_and_can_be_reconnected_and_forgotten(
     home: StandIn, open_page: OpenPage
 ) -> None:

@@ -60,7 +60,7 @@ class HgApp extends HgElement {
     const services = [...this.#store.services.values()];
     this.header.hidden = shut === "password";
     this.header.canLogOut = this.#session?.login === "password";
-    this.bar.lost = loaded ? !connected : this.#lostEarly;
+    this.bar.lost = !shut && (loaded ? !connected : this.#lostEarly);
     this.main.dataset.stale = String(this.bar.lost);
     this.foot.hidden = Boolean(shut) || !loaded;
     this.announcer.services = loaded ? services : null;
@@ -114,7 +114,8 @@ class HgApp extends HgElement {
     try {
       this.#session = await this.#api.session();
       this.#lostEarly = false;
-    } catch {
+    } catch (error) {
+      if (error.status === 403) this.#session = { authenticated: false, login: "none" };
       this.#lostEarly = true; // the WebSocket keeps trying and says when it is back
     }
     if (this.#shut()) {

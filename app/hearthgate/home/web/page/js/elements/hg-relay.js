@@ -56,7 +56,7 @@ class HgRelay extends HgElement {
     this.trip.hidden = state !== "connected" || trip === null;
     this.trip.textContent = this.trip.hidden ? "" : t("relay.trip", { time: milliseconds(trip) });
     this.facts.replaceChildren(
-      ...domains.map((domain) => h("span", { class: "chip" }, `*.${domain}`)),
+      ...domains.map((domain) => h("span", { class: "chip", dir: "ltr" }, `*.${domain}`)),
       h("span", {}, t("relay.known_as", { name, addresses: list(addresses) })));
     this.problem.level = state === "refused" ? "error" : "warning";
     this.problem.problem = state === "connected" ? null : this.#trouble(problem);
