@@ -62,6 +62,8 @@ class HearthgateWay:
             self._agent,
             deadline_s=_LIVE_S,
         )
+        # The edge is replaced for each exposure; the one before ends by itself.
+        wait_until(lambda: len(self.processes()["edge"]) == 1, "the last edge")
         return port
 
     def processes(self) -> Mapping[str, list[int]]:
