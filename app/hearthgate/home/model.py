@@ -72,7 +72,9 @@ class Service:
     icon: str | None = None  # changes when the icon's bytes change; None: none found
     reachable: bool | None = None  # the last probe; None: not probed yet
     problem: str | None = None  # why the last probe failed, a sentence
-    moved_from: Target | None = None  # set when an exposure followed it to a new address
+    moved_from: Target | None = (
+        None  # set when an exposure followed it to a new address
+    )
 
 
 @dataclass(frozen=True, slots=True)

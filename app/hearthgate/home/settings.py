@@ -10,9 +10,9 @@ but state: see `hearthgate.home.state`.
 
 # ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from hearthgate.log import LogFormat, LogLevel
 from hearthgate.settings import section, setting
 from hearthgate.values import (
     BOOL,
@@ -33,22 +33,6 @@ from hearthgate.values import (
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
-
-
-class LogLevel(StrEnum):
-    """How much the log tells."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """Lines for people, or one JSON object a line for machines."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,10 @@ _INVITE_BODY = vol.Schema(
         vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
             int, vol.Range(60, _LIFETIME_MAX_S)
         ),
+        # Where the home shall dial, if the relay's own settings do not say it.
+        vol.Optional("address", default=None): vol.Any(
+            None, vol.All(str, vol.Length(max=262))
+        ),
     },
     required=True,
 )
@@ -80,7 +84,7 @@ class Operations:
         made: Invitation = await invite(
             self._registry,
             self._keys,
-            self._settings.address,
+            self._settings.address or wanted["address"],
             name=wanted["name"],
             domains=tuple(wanted["domains"]),
             lifetime_s=wanted["lifetime_s"],

@@ -88,7 +88,12 @@ def invite(
 ) -> None:
     """Make a pairing code for a home that may use DOMAIN and all names below."""
     loaded = _load(settings, data=data, address=address)
-    body = {"name": name, "domains": list(domains), "lifetime_s": _lifetime_s(valid)}
+    body = {
+        "name": name,
+        "domains": list(domains),
+        "lifetime_s": _lifetime_s(valid),
+        "address": loaded.address,
+    }
     made = _do(loaded, "POST", "/invites", body, lambda one: one.invite(body))
     if as_json:
         click.echo(json.dumps(made))

@@ -6,6 +6,7 @@ connection when its time is up unless somebody keeps it, and says when it is gon
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp.web_protocol import RequestHandler
 
@@ -34,10 +35,10 @@ class Guard(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the clock."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream is needed")
+        # uvloop's transports are ones, but do not say so.
+        stream = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._deadline_s, transport.abort)
+        self._timer = loop.call_later(self._deadline_s, stream.abort)
         self._handler.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:

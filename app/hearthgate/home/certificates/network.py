@@ -43,33 +43,39 @@ class _Sockets:
     """Every connection of one session, so that another thread can end them.
 
     Keeps duplicates: wrapping a socket in TLS takes the descriptor away from the
-    original, long before the handshake is over.
+    original, long before the handshake is over. Keeps the connections as well, because
+    urllib3 only closes them once nothing refers to their pool, and an error with its
+    traceback refers to it for as long as anybody looks at the error.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._open: list[socket.socket] = []
+        self._connections: list[HTTPSConnection] = []
         self.aborted = False
 
-    def add(self, connection: socket.socket) -> None:
+    def add(self, connection: HTTPSConnection, raw: socket.socket) -> None:
         with self._guard:
             if self.aborted:
-                connection.close()
+                raw.close()
                 raise AbortedError
-            self._open.append(connection.dup())
+            self._open.append(raw.dup())
+            self._connections.append(connection)
 
     def abort(self) -> None:
         with self._guard:
             self.aborted = True
-            for connection in self._open:
+            for raw in self._open:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    raw.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         with self._guard:
             self.aborted = True
             while self._open:
                 self._open.pop().close()
+            while self._connections:
+                self._connections.pop().close()
 
 
 class _Adapter(HTTPAdapter):
@@ -85,9 +91,9 @@ class _Adapter(HTTPAdapter):
 
         class Connection(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                connection = super()._new_conn()
-                sockets.add(connection)
-                return connection
+                raw = super()._new_conn()
+                sockets.add(self, raw)
+                return raw
 
         class Pool(HTTPSConnectionPool):
             ConnectionCls = Connection

@@ -15,8 +15,8 @@ _LOGGER = logging.getLogger(__name__)
 # The wall clock may jump (sleep, NTP), so look at it again at least this often.
 _SLEEP_AT_MOST_S = 600.0
 _SLEEP_AT_LEAST_S = 0.05
-# A hostname that is due again the moment it was looked after is a bug somewhere; it
-# must cost one try per minute, not a loop.
+# A hostname that is as due as before it was looked after is a bug somewhere; it must
+# cost one try per minute, not a loop.
 _PAUSE_S = 60.0
 
 
@@ -68,11 +68,12 @@ class Renewer:
             return
 
     async def _one(self, hostname: str) -> None:
+        planned = self._next_at(hostname)
         try:
             await self._look_after(hostname)
         except Exception:  # one hostname must not take down the others
             _LOGGER.exception("%s: looking after its certificate failed", hostname)
-        if self._next_at(hostname) <= self._clock():
+        if self._next_at(hostname) == planned:
             await asyncio.sleep(_PAUSE_S)
         self._busy.discard(hostname)
         self._wake.set()

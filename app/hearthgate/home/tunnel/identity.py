@@ -73,8 +73,11 @@ class Identity:
         context.load_cert_chain(self._certificate_path, self._key_path)
         return context
 
-    def save(self, key: ec.EllipticCurvePrivateKey, certificate_pem: str) -> None:
-        """Keep a key and its certificate. Raises StateNotWritableError, ValueError."""
+    def save(self, key: ec.EllipticCurvePrivateKey, certificate_pem: str) -> str:
+        """Keep a key and its certificate; return the certificate's SHA-256, hex.
+
+        Raises StateNotWritableError, ValueError.
+        """
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
         if certificate.public_key() != key.public_key():
             raise ValueError("the certificate is for another key")
@@ -90,6 +93,7 @@ class Identity:
         write_private(
             self._certificate_path, certificate.public_bytes(serialization.Encoding.PEM)
         )
+        return certificate.fingerprint(hashes.SHA256()).hex()
 
     def remove(self) -> None:
         """Delete what is kept. Raises OSError."""

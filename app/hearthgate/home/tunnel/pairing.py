@@ -64,6 +64,7 @@ class Joined:
     host: str
     port: int
     fingerprint: str  # hex
+    home_id: str  # what the relay knows this home by: SHA-256 of its certificate, hex
     domains: tuple[str, ...]
 
 
@@ -80,7 +81,7 @@ async def pair(text: str, folder: Path) -> Joined:
     relay_id = code.fingerprint.hex()[:12]
     identity = Identity(folder / relay_id)
     try:
-        await asyncio.to_thread(identity.save, key, answer["certificate"])
+        home_id = await asyncio.to_thread(identity.save, key, answer["certificate"])
     except ValueError as err:
         raise RelayAnswerError(relay=code.address, reason=str(err)) from err
     return Joined(
@@ -89,6 +90,7 @@ async def pair(text: str, folder: Path) -> Joined:
         host=code.host,
         port=code.port,
         fingerprint=code.fingerprint.hex(),
+        home_id=home_id,
         domains=tuple(answer["domains"]),
     )
 

@@ -99,13 +99,14 @@ class Tunnel:
             clock=clock,
             rng=rng,
         )
-        self._hostnames: tuple[str, ...] = ()
+        self.hostnames: tuple[str, ...] = ()  # what the next session publishes
         self._connection: ControlConnection | None = None
         self._pool: ChannelPool | None = None
         self._publishing = asyncio.Lock()
         self._hurry = asyncio.Event()
         self.status = TunnelStatus(TunnelState.CONNECTING, wall_clock())
         self.refused: dict[str, str] = {}  # hostnames that the relay did not take
+        self.is_published = False  # the relay has taken the set, in this session
 
     @property
     def rtt_ms(self) -> float | None:
@@ -117,6 +118,13 @@ class Tunnel:
         """How many channels wait at the relay."""
         return self._pool.parked if self._pool else 0
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Where the relay was reached: IP address and port. Raises RelayAwayError."""
+        if self._connection is None:
+            raise RelayAwayError
+        return self._connection.peer
+
     def reconnect(self) -> None:
         """Connect anew now, whatever the present connection looks like."""
         self._backoff.reset()
@@ -127,11 +135,12 @@ class Tunnel:
 
         Kept for the next session if the relay is away: raises RelayAwayError then.
         """
-        self._hostnames = hostnames
+        self.hostnames = hostnames
         async with self._publishing:
             if self._connection is None:
                 raise RelayAwayError
-            self.refused = await self._connection.publish(self._hostnames)
+            self.refused = await self._connection.publish(self.hostnames)
+            self.is_published = True
             return self.refused
 
     async def publish_answer(
@@ -192,6 +201,7 @@ class Tunnel:
             return await self._hold(connection, welcome)
         finally:
             self._connection = None
+            self.is_published = False
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
@@ -213,7 +223,7 @@ class Tunnel:
         )
         self._connection = connection
         self._backoff.succeeded()
-        keeper = asyncio.create_task(self._keep(connection), name="keep the pool")
+        keeper = asyncio.create_task(self._keep(), name="keep the pool")
         self._pool.fill()
         self._set(
             TunnelState.CONNECTED,
@@ -239,12 +249,12 @@ class Tunnel:
             )
         return RelayAwayError()
 
-    async def _keep(self, connection: ControlConnection) -> None:
+    async def _keep(self) -> None:
         """Publish what is public, then look after the pool."""
         with contextlib.suppress(HearthgateError):
             # Its end ends the session too; nobody waits for this one.
-            async with self._publishing:
-                self.refused = await connection.publish(self._hostnames)
+            await self.publish(self.hostnames)
+            self._on_status(self.status)
         while True:
             await asyncio.sleep(_SWEEP_S)
             if self._pool is not None:

@@ -1,0 +1,5 @@
+"""`python -m hearthgate`."""
+
+from hearthgate.cli import main
+
+main()

@@ -1,0 +1,199 @@
+"""`hearthgate home …`: run a home, and use a running one from the command line.
+
+command ──UNIX socket of the data folder, mode 0600──▶ the same API as the page
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
+import click
+from rich.console import Console
+from rich.table import Table
+import uvloop
+
+from hearthgate.errors import HearthgateError
+from hearthgate.home.agent import agent_socket, serve
+from hearthgate.home.settings import HomeSettings
+from hearthgate.log import set_up_log
+from hearthgate.settings import load_settings
+
+_REQUEST_TIMEOUT_S = 60.0
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_data = click.option("--data", metavar="FOLDER", help="Where the home keeps its state.")
+_settings = click.option("--settings", metavar="FILE", help="A settings file (YAML).")
+
+
+class AgentNotRunningError(HearthgateError):
+    """Raise if no agent answers."""
+
+    code = "agent_not_running"
+    message = "No home is running with the data folder {data}."
+    hint = "Start it with: hearthgate home run --data {data}"
+
+
+class AgentAnswerError(HearthgateError):
+    """Raise if the agent refused, with its own words."""
+
+    code = "agent_answer"
+    message = "{message}"
+    hint = "{hint}"
+
+
+@click.group("home")
+def commands() -> None:
+    """Run and manage a home."""
+
+
+def _load(settings: str | None, **flags: object) -> HomeSettings:
+    file = Path(settings) if settings else None
+    return load_settings(HomeSettings, file=file, flags=flags)
+
+
+@commands.command()
+@_data
+@_settings
+@click.option("--web-host", help="Address on which the page is served (0.0.0.0).")
+@click.option("--web-port", help="Port of the page (8099).")
+@click.option("--staging", is_flag=True, default=None, help="Let's Encrypt's test CA.")
+@click.option("--log-level", help="debug, info, warning or error.")
+def run(
+    *,
+    data: str | None,
+    settings: str | None,
+    web_host: str | None,
+    web_port: str | None,
+    staging: bool | None,
+    log_level: str | None,
+) -> None:
+    """Run the home until it is stopped."""
+    flags = {
+        "data": data,
+        "web.host": web_host,
+        "web.port": web_port,
+        "acme.staging": staging,
+        "log.level": log_level,
+    }
+    loaded = _load(settings, **flags)
+    set_up_log(loaded.log.level, loaded.log.format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(loaded))
+
+
+@commands.command()
+@_data
+@_settings
+@click.argument("code", nargs=-1, required=True)
+@_as_json
+def pair(
+    *, data: str | None, settings: str | None, code: tuple[str, ...], as_json: bool
+) -> None:
+    """Join a relay with the pairing CODE that it printed."""
+    # A code that was copied with blanks arrives as several arguments.
+    body = {"code": " ".join(code)}
+    relay = _ask(_load(settings, data=data), "POST", "/api/relays", body)
+    if as_json:
+        click.echo(json.dumps(relay))
+    else:
+        click.echo(f"Joined the relay {relay['host']} as “{relay['name']}”.")
+
+
+@commands.command()
+@_data
+@_settings
+@_as_json
+def status(*, data: str | None, settings: str | None, as_json: bool) -> None:
+    """Show relays, services, and what is public."""
+    state = _ask(_load(settings, data=data), "GET", "/api/state")
+    if as_json:
+        click.echo(json.dumps(state))
+        return
+    console = Console()
+    relays = Table("Relay", "State", "Domains")
+    for relay in state["relays"]:
+        problem = relay["problem"]["message"] if relay["problem"] else ""
+        relays.add_row(
+            relay["host"],
+            f"{relay['state']} {problem}".strip(),
+            "\n".join(relay["domains"]),
+        )
+    services = Table("Service", "Id", "Address", "Public")
+    for service in state["services"]:
+        services.add_row(
+            service["name"], service["id"], service["url"], _public(service["exposure"])
+        )
+    console.print(relays)
+    console.print(services)
+
+
+def _public(exposure: dict[str, Any] | None) -> str:
+    if exposure is None or not exposure["enabled"]:
+        return "no"
+    phase = exposure["status"]["phase"].replace("_", " ")
+    if exposure["status"]["problem"]:
+        return f"{phase}: {exposure['status']['problem']['message']}"
+    url: str = exposure["url"]
+    return url if phase == "live" else f"{phase}: {url}"
+
+
+@commands.command()
+@_data
+@_settings
+@click.argument("service_id")
+@click.option("--hostname", help="As in photos.home.example.com.")
+def expose(
+    *, data: str | None, settings: str | None, service_id: str, hostname: str | None
+) -> None:
+    """Put the service SERVICE_ID on the Internet, for everybody."""
+    body: dict[str, Any] = {"enabled": True}
+    if hostname is not None:
+        body["hostname"] = hostname
+    service = _set_exposure(_load(settings, data=data), service_id, body)
+    click.echo(
+        f"{service['name']} will be at {service['exposure']['url']}; see how far it "
+        "is with: hearthgate home status"
+    )
+
+
+@commands.command()
+@_data
+@_settings
+@click.argument("service_id")
+def hide(*, data: str | None, settings: str | None, service_id: str) -> None:
+    """Take the service SERVICE_ID off the Internet, at once."""
+    service = _set_exposure(_load(settings, data=data), service_id, {"enabled": False})
+    click.echo(f"{service['name']} is off.")
+
+
+def _set_exposure(
+    settings: HomeSettings, service_id: str, body: dict[str, Any]
+) -> dict[str, Any]:
+    return _ask(settings, "PUT", f"/api/services/{service_id}/exposure", body)
+
+
+def _ask(
+    settings: HomeSettings, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Ask the running agent. Raises AgentNotRunningError, AgentAnswerError."""
+    return asyncio.run(_request(settings.data, method, path, body))
+
+
+async def _request(
+    data: Path, method: str, path: str, body: dict[str, Any] | None
+) -> dict[str, Any]:
+    connector = UnixConnector(str(agent_socket(data)))
+    timeout = ClientTimeout(total=_REQUEST_TIMEOUT_S)
+    async with ClientSession(connector=connector, timeout=timeout) as client:
+        try:
+            async with client.request(
+                method, f"http://agent{path}", json=body
+            ) as response:
+                answer: dict[str, Any] = await response.json()
+        except (ClientError, OSError) as err:
+            raise AgentNotRunningError(data=data) from err
+    if "error" in answer:
+        error = answer["error"]
+        raise AgentAnswerError(message=error["message"], hint=error["hint"])
+    return answer

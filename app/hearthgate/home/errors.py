@@ -1,0 +1,88 @@
+"""What a user can wish for that a home cannot do."""
+
+from hearthgate.errors import HearthgateError
+
+
+class ServiceUnknownError(HearthgateError):
+    """Raise if there is no service with an id."""
+
+    code = "service_unknown"
+    message = "This service is not there any more."
+    hint = "It may have been removed meanwhile. Load the page again."
+    status = 404
+
+
+class ServiceNotManualError(HearthgateError):
+    """Raise if a discovered service is to be edited or removed."""
+
+    code = "service_not_manual"
+    message = "{name} was discovered; only services added by hand can be changed."
+    hint = "Add it by hand if you want another name or address for it."
+    status = 409
+
+
+class ServicesFullError(HearthgateError):
+    """Raise if no more services can be kept."""
+
+    code = "services_full"
+    message = "There are {limit} services already, and no room for more."
+    hint = "Remove services that you no longer need."
+    status = 409
+
+
+class RelayUnknownError(HearthgateError):
+    """Raise if there is no relay with an id."""
+
+    code = "relay_unknown"
+    message = "This relay is not there any more."
+    hint = "Load the page again."
+    status = 404
+
+
+class NoRelayError(HearthgateError):
+    """Raise if something is to be exposed and no relay is paired."""
+
+    code = "no_relay"
+    message = "There is no relay yet, so nothing can be put on the Internet."
+    hint = "Pair a relay first, with the code that it prints."
+    status = 409
+
+
+class NoHostnameError(HearthgateError):
+    """Raise if no hostname was given and none can be suggested."""
+
+    code = "no_hostname"
+    message = (
+        "A hostname is needed, and the relay has not said yet which ones it allows."
+    )
+    hint = "Give one, or try again once the relay is connected."
+    status = 409
+
+
+class HostnameNotGrantedError(HearthgateError):
+    """Raise if a hostname is outside what the relay grants."""
+
+    code = "hostname_not_granted"
+    message = "The relay does not let your home use {hostname}. It allows {allowed}."
+    hint = "Choose a name below one of these, such as photos.{first}."
+    status = 409
+
+
+class HostnameInUseError(HearthgateError):
+    """Raise if another exposure has a hostname."""
+
+    code = "hostname_in_use"
+    message = "{hostname} is used by {name} already."
+    hint = "Choose another name."
+    status = 409
+
+
+class NotSeenFromOutsideError(HearthgateError):
+    """Raise if the way through the relay does not end at our own edge."""
+
+    code = "not_seen_from_outside"
+    message = (
+        "{hostname} is switched on, but a visit through the relay failed: {reason}."
+    )
+    hint = "The log of the relay says more. It is tried again by itself."
+    status = 502

@@ -1,0 +1,179 @@
+"""The services that a home knows: discovered, added by hand, or exposed and away.
+
+    discovery ──on_change──▶ ┐
+    state: by hand           ├──▶ one list of Service, each with an id
+    state: exposed, unseen   ┘
+
+An exposed service keeps its pinned address; what discovery says of it is shown beside.
+Exposes nothing, stores nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+import logging
+
+from hearthgate.home.discovery.probe import Probe
+from hearthgate.home.errors import ServiceUnknownError
+from hearthgate.home.home_store import HomeStore
+from hearthgate.home.model import Exposure, Origin, Service, Target
+from hearthgate.tasks import Tasks
+
+_LOGGER = logging.getLogger(__name__)
+
+_PROBE_EVERY_S = 120.0  # services by hand; discovery probes its own
+
+Prober = Callable[[Target], Awaitable[Probe]]
+
+
+class Services:
+    """All services by id. Lives in one loop."""
+
+    def __init__(
+        self,
+        store: HomeStore,
+        probe: Prober,
+        *,
+        on_change: Callable[[str], None],
+        on_gone: Callable[[str], None],
+        on_moved: Callable[[Exposure, Target], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._probe = probe
+        self._on_change = on_change
+        self._on_gone = on_gone
+        self._on_moved = on_moved
+        self._discovered: dict[str, Service] = {}
+        self._probes: dict[str, Probe] = {}  # of services by hand, and of unseen ones
+        self._moved_from: dict[str, Target] = {}
+        self._following: set[str] = set()
+        self._tasks = Tasks()
+
+    def all(self) -> list[Service]:
+        """Return every service once, the ones by hand first."""
+        state = self._store.value
+        ids = [one.id for one in state.services]
+        ids += [one for one in self._discovered if one not in ids]
+        ids += [one.service_id for one in state.exposures if one.service_id not in ids]
+        return [self.get(one) for one in ids]
+
+    def get(self, service_id: str) -> Service:
+        """Return a service as it is shown. Raises ServiceUnknownError."""
+        manual = self._store.value.service(service_id)
+        exposure = self._store.value.exposure(service_id)
+        found = manual or self._discovered.get(service_id)
+        if found is None:
+            if exposure is None:
+                raise ServiceUnknownError
+            found = Service(
+                service_id, exposure.name, Origin.DISCOVERED, exposure.target
+            )
+        if exposure is not None and found.target != exposure.target:
+            found = replace(found, target=exposure.target)
+        probe = self._probes.get(service_id)
+        if probe is not None:
+            found = replace(
+                found,
+                reachable=probe.reachable,
+                title=probe.title or found.title,
+                icon=probe.icon or found.icon,
+                problem=probe.problem,
+            )
+        return replace(found, moved_from=self._moved_from.get(service_id))
+
+    def is_present(self, service_id: str) -> bool:
+        """Tell whether a service is seen now, or was added by hand."""
+        by_hand = self._store.value.service(service_id) is not None
+        return by_hand or service_id in self._discovered
+
+    def seen(self, service: Service) -> None:
+        """Take what discovery says of a service."""
+        self._discovered[service.id] = service
+        self._on_change(service.id)
+        exposure = self._store.value.exposure(service.id)
+        if exposure is None or exposure.target == service.target:
+            self._probes.pop(service.id, None)
+        elif service.reachable and service.id not in self._following:
+            self._following.add(service.id)
+            self._tasks.start(
+                self._follow(exposure, service), f"look for {service.name}"
+            )
+
+    def lost(self, service_id: str) -> None:
+        """Take that discovery does not see a service any more."""
+        self._discovered.pop(service_id, None)
+        if self._store.value.exposure(service_id) is None:
+            self._on_gone(service_id)
+        else:
+            self._on_change(service_id)
+
+    async def _follow(self, exposure: Exposure, service: Service) -> None:
+        """Move an exposure to the new address, but only if nothing answers at the old.
+
+        mDNS is not authenticated: anybody at home could announce a name, and must not
+        get what is sent to the device that has it.
+        """
+        try:
+            old = await self._probe(exposure.target)
+            if old.reachable:
+                _LOGGER.warning(
+                    "%s: Also announced at %s; staying at %s, which still answers",
+                    exposure.hostname,
+                    service.target.authority,
+                    exposure.target.authority,
+                )
+                return
+            self._moved_from[service.id] = exposure.target
+            _LOGGER.warning(
+                "%s: Nothing answers at %s any more; following %s to %s",
+                exposure.hostname,
+                exposure.target.authority,
+                service.name,
+                service.target.authority,
+            )
+            await self._on_moved(exposure, service.target)
+        finally:
+            self._following.discard(service.id)
+
+    def probe_soon(self, service_id: str) -> None:
+        """Look at a service that was added or changed by hand."""
+        self._probes.pop(service_id, None)
+        self._tasks.start(self._look(service_id), f"probe of {service_id}")
+
+    def forget(self, service_id: str) -> None:
+        """Drop what was found out about a service."""
+        self._probes.pop(service_id, None)
+        self._moved_from.pop(service_id, None)
+
+    async def _look(self, service_id: str) -> None:
+        try:
+            target = self.get(service_id).target
+        except ServiceUnknownError:
+            return
+        probe = await self._probe(target)
+        if self._probes.get(service_id) != probe:
+            self._probes[service_id] = probe
+            try:
+                self.get(service_id)
+            except ServiceUnknownError:  # removed while we looked
+                self._probes.pop(service_id, None)
+                return
+            self._on_change(service_id)
+
+    async def run(self) -> None:
+        """Probe what discovery does not, until cancelled."""
+        try:
+            while True:
+                state = self._store.value
+                ids = [one.id for one in state.services]
+                ids += [
+                    one.service_id
+                    for one in state.exposures
+                    if one.service_id not in self._discovered
+                    and one.service_id not in ids
+                ]
+                for service_id in ids:
+                    await self._look(service_id)
+                await asyncio.sleep(_PROBE_EVERY_S)
+        finally:
+            await self._tasks.close()

@@ -1,0 +1,105 @@
+"""The tunnels of a home: one for each relay that it has joined.
+
+Owns their tasks. Says on which relay a hostname is shown; decides nothing about what is
+public.
+"""
+
+import asyncio
+from collections.abc import Callable
+import contextlib
+import logging
+from pathlib import Path
+import random
+import time
+
+from hearthgate.home.errors import RelayUnknownError
+from hearthgate.home.settings import TunnelOptions as PoolOptions
+from hearthgate.home.state import Membership
+from hearthgate.home.tunnel.identity import Identity
+from hearthgate.home.tunnel.pool import HandOver
+from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions, TunnelStatus
+from hearthgate.poller import Poller
+from hearthgate.tasks import Tasks
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Tunnels:
+    """Tunnels by relay id. Lives in one loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        options: PoolOptions,
+        *,
+        poller: Poller,
+        hand_over: HandOver,
+        on_status: Callable[[str, TunnelStatus], None],
+        rng: random.Random,
+    ) -> None:
+        self.folder = folder
+        self._options = options
+        self._poller = poller
+        self._hand_over = hand_over
+        self._on_status = on_status
+        self._rng = rng
+        self._tunnels: dict[str, Tunnel] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._tasks = Tasks()
+
+    def get(self, relay_id: str) -> Tunnel | None:
+        """Return a relay's tunnel."""
+        return self._tunnels.get(relay_id)
+
+    def named(self, relay_id: str) -> Tunnel:
+        """Return a relay's tunnel. Raises RelayUnknownError."""
+        tunnel = self._tunnels.get(relay_id)
+        if tunnel is None:
+            raise RelayUnknownError
+        return tunnel
+
+    async def start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
+        """Connect to a relay, instead of how it was connected before."""
+        await self.stop(relay.id)
+        tunnel = Tunnel(
+            TunnelOptions(
+                relay_id=relay.id,
+                host=relay.host,
+                port=relay.port,
+                fingerprint=bytes.fromhex(relay.fingerprint),
+                channels_min=self._options.channels_min,
+                channels_max=self._options.channels_max,
+            ),
+            Identity(self.folder / relay.id),
+            poller=self._poller,
+            hand_over=self._hand_over,
+            on_status=lambda status: self._on_status(relay.id, status),
+            clock=time.monotonic,
+            wall_clock=time.time,
+            rng=self._rng,
+        )
+        tunnel.hostnames = hostnames
+        self._tunnels[relay.id] = tunnel
+        self._running[relay.id] = self._tasks.start(
+            tunnel.run(), f"tunnel to {relay.host}"
+        )
+
+    async def stop(self, relay_id: str) -> None:
+        """Disconnect from a relay; nothing happens if there is none."""
+        self._tunnels.pop(relay_id, None)
+        task = self._running.pop(relay_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def forget(self, relay_id: str) -> None:
+        """Disconnect, and delete this home's key for the relay."""
+        await self.stop(relay_id)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(Identity(self.folder / relay_id).remove)
+
+    async def close(self) -> None:
+        """Disconnect from all."""
+        self._tunnels.clear()
+        self._running.clear()
+        await self._tasks.close()

@@ -1,0 +1,81 @@
+"""How the home's values look in the API: plain JSON, as openapi.yaml describes it."""
+
+from dataclasses import asdict
+
+from hearthgate.home.model import Exposure, Problem, Service, Status
+from hearthgate.home.state import Membership
+from hearthgate.home.tunnel.tunnel import TunnelStatus
+
+Json = dict[str, object]
+_HTTPS_PORT = 443
+
+
+def relay_view(
+    relay: Membership, status: TunnelStatus, *, rtt_ms: float | None, parked: int
+) -> Json:
+    """Return a relay as the API shows it."""
+    return {
+        "id": relay.id,
+        "name": relay.name,
+        "host": relay.host,
+        "port": relay.port,
+        "state": status.state.value,
+        "since": status.since,
+        "rtt_ms": None if rtt_ms is None else round(rtt_ms, 2),
+        "parked": parked,
+        "domains": list(status.domains),
+        "addresses": list(status.addresses),
+        "problem": _problem_view(status.problem),
+    }
+
+
+def service_view(
+    service: Service,
+    exposure: Json | None,
+    *,
+    present: bool,
+    suggested_hostname: str | None,
+) -> Json:
+    """Return a service as the API shows it."""
+    moved_from = service.moved_from
+    return {
+        "id": service.id,
+        "name": service.name,
+        "origin": service.origin.value,
+        "kind": service.kind,
+        "url": service.target.url,
+        "scheme": service.target.scheme.value,
+        "host": service.target.host,
+        "port": service.target.port,
+        "title": service.title,
+        "icon": service.icon,
+        "reachable": service.reachable,
+        "problem": service.problem,
+        "moved_from": None if moved_from is None else moved_from.url,
+        "present": present,
+        "exposure": exposure,
+        "suggested_hostname": suggested_hostname,
+    }
+
+
+def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
+    """Return an exposure as the API shows it."""
+    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
+    access = exposure.access
+    return {
+        "enabled": exposure.enabled,
+        "hostname": exposure.hostname,
+        "url": f"https://{exposure.hostname}{port}/",
+        "relay_id": exposure.relay_id,
+        "access": None if access is None else {"username": access.username},
+        "status": {
+            "phase": status.phase.value,
+            "since": status.since,
+            "problem": _problem_view(status.problem),
+            "certificate_expires": status.certificate_expires,
+        },
+    }
+
+
+def _problem_view(problem: Problem | None) -> Json | None:
+    return None if problem is None else asdict(problem)
