@@ -292,10 +292,11 @@ def flood(number: int) -> Announced:
 
 
 def test_hostile_announcements_are_cleaned_or_ignored(tmp_path: Path) -> None:
-    tricks = "\u202eevil\x1b[2J\x07\u200bname"
+    tricks = "\u202eevil\u009b2J\u200b\u2066name"
     hostile = [
         Announced("x" * 63, "_http._tcp", 2),
         Announced(tricks, "_http._tcp", 3, txt=b"\xff" * 255 + b"\x10path=/"),
+        Announced("esc\x1b[2J", "_http._tcp", 11),  # no name by RFC 6763 §4.1.1
         Announced("fat", "_http._tcp", 4, txt=(b"\xffk=" + b"v" * 253) * 30),
         Announced("public", "_http._tcp", 5, ("93.184.215.14",), server="a.local."),
         Announced("group", "_http._tcp", 6, ("224.0.0.251",), server="b.local."),
@@ -316,7 +317,7 @@ def test_hostile_announcements_are_cleaned_or_ignored(tmp_path: Path) -> None:
                 await page.probed("Honest")
                 names = {each.name for each in page.services.values()}
                 assert names == {
-                    *("x" * 63, "evil[2Jname", "fat", "dots.in.the.name", "Honest"),
+                    *("x" * 63, "evil2Jname", "fat", "dots.in.the.name", "Honest"),
                 }
 
     in_own_network(main)
