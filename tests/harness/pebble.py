@@ -57,10 +57,11 @@ class PebbleSettings:
 
     nonce_reject_percent: int = 0  # of the nonces that are in fact good
     nosleep: bool = True  # False: waits up to 15 s before it validates
-    authz_reuse_percent: int = 0  # of the valid authorizations of earlier orders
+    authz_reuse_percent: int = 0  # of valid authorizations; 0: now and then still
     strict: bool = False
     always_valid: bool = False  # True: believes every proof without looking
     external_account: tuple[str, str] | None = None  # kid and HMAC key (base64url)
+    blocked_domains: tuple[str, ...] = ()  # refused as rejectedIdentifier
     http_port: int | None = None  # where proofs are looked for; None: a free one
     tls_port: int | None = None
 
@@ -175,6 +176,7 @@ class Pebble:
             "tlsPort": self.tls_port,
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
+            "domainBlocklist": list(self.settings.blocked_domains),
         }
         if self.settings.external_account:
             kid, hmac_key = self.settings.external_account

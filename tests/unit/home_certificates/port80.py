@@ -54,9 +54,7 @@ class Port80:
             self.asked_once.set()
             if self.hold is not None:
                 await self.hold.wait()
-            body = self.answer_instead or self.shown.get(
-                (host, path.rsplit("/", 1)[1])
-            )
+            body = self.answer_instead or self.shown.get((host, path.rsplit("/", 1)[1]))
             status = "404 Not Found" if body is None else "200 OK"
             text = body or "nothing here"
             writer.write(
