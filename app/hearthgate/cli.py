@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
@@ -58,8 +57,7 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
     try:
         hearthgate.main(arguments, prog_name="hearthgate")
     except HearthgateError as err:
-        console = Console(stderr=True, highlight=False)
-        console.print(str(err), style="bold red", markup=False, soft_wrap=True)
+        click.secho(str(err), fg="red", bold=True, err=True)
         if err.advice:
-            console.print(err.advice, markup=False, soft_wrap=True)
+            click.echo(err.advice, err=True)
         sys.exit(1)

@@ -9,8 +9,6 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 import uvloop
 
 from hearthgate.log import set_up_log
@@ -126,21 +124,9 @@ def homes(data: str | None, settings: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    table = Table("Home", "State", "Domains", "Published")
-    for home in answer["homes"]:
-        state = "connected" if home["connected"] else "away"
-        table.add_row(
-            home["name"],
-            state,
-            "\n".join(home["domains"]),
-            "\n".join(home["hostnames"]),
-        )
-    for one in answer["invites"]:
-        left_h = max(0, one["expires"] - time.time()) / 3600
-        table.add_row(
-            one["name"], f"invited, {left_h:.0f} h left", "\n".join(one["domains"]), ""
-        )
-    Console().print(table)
+    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+
+    tables.show_homes(answer)
 
 
 @commands.command()
@@ -173,15 +159,9 @@ def status(data: str | None, settings: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    table = Table(show_header=False)
-    running_h = (time.time() - answer["started"]) / 3600
-    table.add_row("Software", answer["software"])
-    table.add_row("Running for", f"{running_h:.1f} h")
-    table.add_row("Homes connected", f"{answer['connected']} of {answer['homes']}")
-    table.add_row("Visitors now", str(answer["visitors"]))
-    for cause, count in sorted(answer["refused"].items()):
-        table.add_row(f"Refused: {cause}", str(count))
-    Console().print(table)
+    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+
+    tables.show_status(answer)
 
 
 _Direct = Callable[[Operations], Any]

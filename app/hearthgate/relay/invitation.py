@@ -4,8 +4,6 @@ from dataclasses import dataclass
 import io
 import time
 
-import segno
-
 from hearthgate.relay.errors import RelayAddressMissingError
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.registry import Registry
@@ -49,6 +47,8 @@ async def invite(
 
 def invitation_text(invitation: Invitation) -> str:
     """Return an invitation with its QR code, as lines for a terminal or a log."""
+    import segno  # noqa: PLC0415  a relay that runs for years makes few codes
+
     picture = io.StringIO()
     segno.make(invitation.code, error="l").terminal(picture, compact=True, border=2)
     expires = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(invitation.expires))

@@ -78,7 +78,7 @@ class _Hash:
 
     def compute(self, password: str) -> bytes:
         return hashlib.scrypt(
-            password.encode(),
+            password.encode(errors="surrogatepass"),  # wrong, but no crash
             salt=self.salt,
             n=2**self.cost_log2,
             r=self.block,

@@ -69,6 +69,7 @@ class WebServer:
         self._live = live or LivePages(home)
         self._runners: list[web.AppRunner] = []
         self._port = 0
+        self._bound: Path | None = None  # the socket's path, once it is ours
 
     @property
     def port(self) -> int:
@@ -83,6 +84,7 @@ class WebServer:
             await self._serve(listener, self._authenticator)
             if self._unix_socket is not None:
                 unix = _unix_listener(self._unix_socket)
+                self._bound = self._unix_socket
                 await self._serve(unix, NoLogin("command line"))
         except BaseException:
             await self.stop()
@@ -97,9 +99,10 @@ class WebServer:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        if self._unix_socket is not None:
+        if self._bound is not None:
             with contextlib.suppress(OSError):
-                self._unix_socket.unlink(missing_ok=True)
+                self._bound.unlink(missing_ok=True)
+            self._bound = None
 
     async def _serve(self, listener: socket.socket, who: Authenticator) -> None:
         # Headers that name us and our versions, and a log of clicks, help nobody.
