@@ -59,6 +59,37 @@ async def test_service_sees_an_ipv6_visitor(tmp_path: Path) -> None:
         assert dict(json.loads(body)["headers"])["x-forwarded-for"] == "2001:db8::7"
 
 
+@pytest.mark.parametrize("upgrade", ["h2c", "H2C", "h2c, websocket", "tcp", "TLS/1.2"])
+async def test_no_tunnel_but_a_websocket_is_offered_to_a_service(
+    tmp_path: Path, upgrade: str
+) -> None:
+    """Requests inside of h2c would pass every rule of the edge unseen."""
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port)])
+        ask = {
+            "Connection": "Upgrade, HTTP2-Settings",
+            "Upgrade": upgrade,
+            "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA",
+        }
+        status, body = await home.get(HOST, headers=ask)
+        assert status in {200, 400}
+        if status == 200:
+            names = [name for name, _ in json.loads(body)["headers"]]
+            assert not {"upgrade", "http2-settings"} & set(names)
+
+
+async def test_visitor_cannot_have_our_headers_dropped_on_the_way(
+    tmp_path: Path,
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port)])
+        ask = {"Connection": "X-Forwarded-For, X-Forwarded-Proto, close"}
+        _, body = await home.get(HOST, headers=ask)
+        seen = dict(json.loads(body)["headers"])
+        assert "forwarded" not in seen.get("connection", "").lower()
+        assert seen["x-forwarded-for"] == VISITOR
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

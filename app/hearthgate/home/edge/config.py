@@ -166,6 +166,13 @@ def _frontend() -> Iterator[str]:
         " if !{ req.fhdr(host),host_only,rtrim(.),strcmp(sess.name) eq 0 }"
     )
     yield f"  http-request del-header {headers.pattern()} -m reg"
+    # A WebSocket is the only tunnel: through "Upgrade: h2c" a visitor could send whole
+    # requests past these rules. And "Connection: X-Forwarded-For" would have services
+    # that are proxies themselves drop what is set below (RFC 9110 §7.6.1).
+    websocket = "{ req.fhdr(upgrade) -m str -i websocket }"
+    yield f"  http-request del-header Upgrade if !{websocket}"
+    yield f"  http-request del-header Connection if !{websocket}"
+    yield f"  http-request set-header Connection Upgrade if {websocket}"
     yield "  http-request add-header X-Forwarded-For %[src]"
     yield "  http-request add-header X-Forwarded-Proto https"
     yield "  http-request add-header X-Forwarded-Host %[var(sess.name)]"

@@ -42,6 +42,8 @@ UNTRUSTED: Final = (
     "x-supervisor-*",
     "x-hassio-*",
     "proxy",  # httpoxy: becomes HTTP_PROXY in CGI
+    "http2-settings",  # half of an upgrade to h2c
+    "keep-alive",  # meant for the nearest end of a connection, as the next one
     "proxy-authorization",  # meant for the nearest proxy, and that is us
 )
 
