@@ -86,14 +86,13 @@ def _join_fragments(
         if fault:
             return NotHello(fault)
         end = size + _RECORD_HEADER
+        least = end + needed - len(joined)  # even if this record is the last one
         if len(header) == _RECORD_HEADER:
             end += int.from_bytes(header[3:], "big")
-        else:
-            end += needed - len(joined)
-        if end > max_bytes:
+        if max(end, least) > max_bytes:
             return NotHello("the ClientHello is too large")
         if end > len(flight):
-            return NeedMore(end - len(flight))
+            return NeedMore(max(end, least) - len(flight))
         joined += flight[size + _RECORD_HEADER : end]
         size = end
         if joined[0] != _CLIENT_HELLO:
