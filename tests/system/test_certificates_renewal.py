@@ -398,3 +398,13 @@ async def test_a_profile_is_asked_for(ca: FakeCa, clock: Clock, tmp_path: Path) 
     home = Home(tmp_path / "state", settings, Port80(), clock)
     await home.ensure()
     assert ca.orders[0]["profile"] == "shortlived"
+
+
+async def test_orders_at_the_same_time_register_one_account_and_stay_bounded(
+    ca: FakeCa, home: Home
+) -> None:
+    names = [f"h{number}.example.com" for number in range(8)]
+    await asyncio.gather(*(home.ensure(name) for name in names))
+    assert ca.count("/account") == 1
+    assert {one["identifiers"][0]["value"] for one in ca.orders} == set(names)
+    assert ca.most_at_once <= AcmeLimits().orders

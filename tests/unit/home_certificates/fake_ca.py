@@ -59,6 +59,8 @@ class FakeCa:
         self.requests: list[str] = []
         self.orders: list[dict[str, Any]] = []
         self.reached = asyncio.Event()  # set once a request hangs
+        self.most_at_once = 0
+        self._running = 0
         self._chains: dict[str, str] = {}
         self._nonce = 0
         self._issuer = ec.generate_private_key(ec.SECP256R1())
@@ -104,9 +106,20 @@ class FakeCa:
     ) -> web.StreamResponse:
         path = "/" + request.path.split("/")[1]
         self.requests.append(path)
+        self._running += 1
+        self.most_at_once = max(self.most_at_once, self._running)
+        try:
+            return await self._played(path, request, handler)
+        finally:
+            self._running -= 1
+
+    async def _played(
+        self, path: str, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
         if path in self.hang:
             self.reached.set()
             await asyncio.Event().wait()
+        await asyncio.sleep(0.005)  # so that requests can overlap
         waiting = self.refuse.get(path)
         refusal = waiting.pop(0) if waiting else self.refuse_always.get(path)
         if refusal is None:
