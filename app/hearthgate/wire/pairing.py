@@ -11,6 +11,7 @@ that what people type for O, I and B can be mended. Layout: docs/protocol.md §2
 
 import base64
 import binascii
+import contextlib
 from dataclasses import dataclass, field
 import re
 import struct
@@ -23,7 +24,10 @@ _PREFIX = "HG1"
 _GROUP = 5
 _HEAD = struct.Struct(f"!HI{PAIRING_SECRET_BYTES}s{FINGERPRINT_BYTES}sH")
 _CHECKSUM_BYTES = 4
+_SIZE_MAX = _HEAD.size + 253 + _CHECKSUM_BYTES  # the longest name, RFC 1035 §2.3.4
 _LENGTH_CHARACTERS = 4  # 20 bits, of which the first 16 are the length
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_CHANGED = "at least one character is different"
 _TEXT_MAX = 700  # the longest code is 616 characters, hyphens included
 _MENDED = str.maketrans("018", "OIB")
 _NOISE = re.compile(r"[\s\-\u2013\u2014]+")  # also the dashes that editors put in
@@ -89,7 +93,7 @@ def write_pairing_code(code: PairingCode) -> str:
     head = _HEAD.pack(size, code.expires, code.secret, code.fingerprint, code.port)
     body = head + host
     data = body + binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
-    text = base64.b32encode(data).decode("ascii").rstrip("=")
+    text = _encode(data)
     groups = [text[at : at + _GROUP] for at in range(0, len(text), _GROUP)]
     return "-".join((_PREFIX, *groups))
 
@@ -108,16 +112,26 @@ def read_pairing_code(text: str) -> PairingCode:
         raise PairingCodeMistypedError(reason="it is too long")
     expected = _expected_characters(body)
     if len(body) < expected:
+        if _is_whole_but_for_its_length(body):
+            raise PairingCodeMistypedError(reason=_CHANGED)
         raise PairingCodeTruncatedError(missing=expected - len(body))
     if len(body) > expected:
         raise PairingCodeMistypedError(reason="something was added to it")
-    return _unpack(_decode(body))
+    data = _decode(body)
+    # Bits that the last character has to spare are no place to hide a mistake.
+    if _encode(data) != body or not _is_whole(data):
+        raise PairingCodeMistypedError(reason=_CHANGED)
+    return _unpack(data)
+
+
+def _encode(data: bytes) -> str:
+    return base64.b32encode(data).decode("ascii").rstrip("=")
 
 
 def _decode(body: str) -> bytes:
     try:
         return base64.b32decode(body + "=" * (-len(body) % 8))
-    except binascii.Error as err:
+    except ValueError as err:  # also if there are letters beyond ASCII
         raise PairingCodeMistypedError(
             reason="it has characters that are in no pairing code"
         ) from err
@@ -129,6 +143,8 @@ def _expected_characters(body: str) -> int:
     if len(body) < _LENGTH_CHARACTERS:
         return least
     length = int.from_bytes(_decode(body[:_LENGTH_CHARACTERS])[:2], "big")
+    if length > _SIZE_MAX:
+        raise PairingCodeMistypedError(reason=_CHANGED)
     return max(_characters(length), least)
 
 
@@ -136,10 +152,28 @@ def _characters(size: int) -> int:
     return -(-size * 8 // 5)
 
 
-def _unpack(data: bytes) -> PairingCode:
+def _is_whole(data: bytes) -> bool:
+    """Tell whether data has the length that it says, and fits its checksum."""
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") != checksum:
-        raise PairingCodeMistypedError(reason="at least one character is different")
+    return (
+        int.from_bytes(data[:2], "big") == len(data)
+        and binascii.crc32(body).to_bytes(_CHECKSUM_BYTES, "big") == checksum
+    )
+
+
+def _is_whole_but_for_its_length(body: str) -> bool:
+    """Tell whether a code only looks cut off, for a mistake in its length."""
+    for at in range(_LENGTH_CHARACTERS):
+        for other in _ALPHABET:
+            changed = body[:at] + other + body[at + 1 :]
+            with contextlib.suppress(PairingCodeMistypedError):
+                if _is_whole(_decode(changed)):
+                    return True
+    return False
+
+
+def _unpack(data: bytes) -> PairingCode:
+    body = data[:-_CHECKSUM_BYTES]
     _, expires, secret, fingerprint, port = _HEAD.unpack_from(body)
     try:
         host, port = parse_address(
