@@ -3,7 +3,8 @@
 import random
 import string
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
 from tests.unit.wire import hellos
