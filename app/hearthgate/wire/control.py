@@ -170,7 +170,7 @@ def _hostname(value: object) -> str:
     try:
         name = normalise_hostname(value)
     except HostnameInvalidError as err:
-        raise vol.Invalid(str(err)) from err
+        raise vol.Invalid("expected a hostname") from err
     if name != value:
         raise vol.Invalid("expected a hostname in lower-case A-labels")
     return name
@@ -209,7 +209,14 @@ def _tuple_of(item: object, most: int) -> vol.All:
 
 
 def _text(most: int) -> vol.All:
-    return vol.All(str, vol.Length(max=most))
+    return vol.All(str, vol.Length(max=most), _one_line)
+
+
+def _one_line(value: str) -> str:
+    # It ends up in logs, where a line end would begin a line of somebody's own.
+    if not value.isprintable():
+        raise vol.Invalid("expected text without control characters")
+    return value
 
 
 _ID = _integer(0, _ID_MAX)
