@@ -59,6 +59,13 @@ def _represent_enum(dumper: yaml.SafeDumper, value: Enum) -> Node:
     return dumper.represent_data(value.value)
 
 
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> Node:
+    # PyYAML folds U+0085, a line break to it, into blanks unless it is escaped.
+    style = '"' if "\x85" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _represent_text)
 _Dumper.add_multi_representer(Enum, _represent_enum)
 
 

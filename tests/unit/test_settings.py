@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.home.settings import HomeSettings, LogLevel
+from hearthgate.home.settings import HomeSettings
+from hearthgate.log import LogLevel
 from hearthgate.settings import (
     SettingsError,
     load_settings,

@@ -182,6 +182,7 @@ async def test_a_page_that_fell_behind_gets_the_whole_state(owner: Running) -> N
 
 async def test_a_page_that_sleeps_too_long_is_dropped(owner: Running) -> None:
     owner.server._live._send_seconds = 0.05
+    owner.server._live._heartbeat_seconds = 600  # or this drops it, later
     with await sleeping_page(owner):
         async with asyncio.timeout(60):
             while owner.home.feed._subscriptions:

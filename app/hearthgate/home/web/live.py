@@ -43,12 +43,14 @@ class LivePages:
         pages_max: int = PAGES_MAX,
         send_seconds: float = _SEND_SECONDS,
         check_seconds: float = _CHECK_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         """Tell pages about this home."""
         self._home = home
         self._pages_max = pages_max
         self._send_seconds = send_seconds
         self._check_seconds = check_seconds
+        self._heartbeat_seconds = heartbeat_seconds
         self._pages: set[web.WebSocketResponse] = set()
 
     async def serve(
@@ -58,7 +60,7 @@ class LivePages:
         if len(self._pages) >= self._pages_max:
             raise TooManyPagesError(limit=self._pages_max)
         page = web.WebSocketResponse(
-            heartbeat=HEARTBEAT_SECONDS,
+            heartbeat=self._heartbeat_seconds,
             max_msg_size=_MESSAGE_MAX_BYTES,
             compress=False,  # 64 KB a page for what is mostly a few short lines
         )
