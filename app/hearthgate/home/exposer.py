@@ -172,6 +172,8 @@ class Exposer:
         served = self._on.get(service_id)
         if served is not None and _is_another(served, exposure):
             del self._on[service_id]
+            # Before anything is awaited: the new hostname must not be shown as live.
+            self._set(service_id, Phase.SWITCHING_ON)
             await self._sync(served.relay_id)
         if tunnel.status.state is not TunnelState.CONNECTED:
             await self._wait_for_relay(exposure)
