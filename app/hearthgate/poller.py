@@ -62,6 +62,13 @@ class Poller:
         if self._handlers.pop(fd, None) is not None:
             self._epoll.unregister(fd)
 
+    def forget(self, fd: int) -> None:
+        """Forget a descriptor that the caller closes next, and that has no duplicate.
+
+        Closing takes it out of the epoll too, so this saves a system call.
+        """
+        self._handlers.pop(fd, None)
+
     def close(self) -> None:
         """Stop dispatching. Leaves the sockets open."""
         self._loop.remove_reader(self._epoll.fileno())

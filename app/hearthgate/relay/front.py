@@ -46,13 +46,14 @@ Control = Callable[[socket.socket, Endpoint, Callable[[], None]], None]
 class _Arrival:
     """A connection of which nobody knows yet what it is."""
 
-    __slots__ = ("_wakes_at", "fd", "peer", "since", "sock")
+    __slots__ = ("_wakes_at", "fd", "is_polled", "peer", "since", "sock")
 
     def __init__(self, sock: socket.socket, peer: Endpoint, since: float) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.peer = peer
         self.since = since
+        self.is_polled = False
         self._wakes_at = 1
 
     def wake_at(self, size: int) -> None:
@@ -111,14 +112,14 @@ class Front:
         """Take over an accepted connection, counted in the book."""
         arrival = _Arrival(sock, peer, self._clock())
         self._arrivals[arrival] = None
-        look = functools.partial(self._look, arrival)
-        self._poller.add(arrival.fd, PARKED_EVENTS, look)
+        self._look(arrival, 0)
 
     def _look(self, arrival: _Arrival, events: int) -> None:
         """Find out what a connection is, from the bytes that are there."""
         try:
             data = arrival.sock.recv(self._limits.hello_max_bytes, socket.MSG_PEEK)
         except BlockingIOError:
+            self._wait_for(arrival, 1, events)
             return
         except OSError:
             self._end(arrival)
@@ -186,14 +187,13 @@ class Front:
         except OSError:
             self._end(arrival)
             return
-        arrival.wake_at(1)
         # From here on it counts against its home's pool, not against its address.
-        del self._arrivals[arrival]
+        self._release(arrival)
         self._book.leave(arrival.peer[0])
         channel = ParkedChannel(
             arrival.sock, preamble.serial, session, self._poller, self._clock()
         )
-        self._poller.set_handler(arrival.fd, channel.on_event)
+        self._poller.add(channel.fd, PARKED_EVENTS, channel.on_event)
         self._visitors.on_channel(session, channel)
 
     def _wait_for(self, arrival: _Arrival, size: int, events: int) -> None:
@@ -202,11 +202,16 @@ class Front:
             self._end(arrival)
             return
         arrival.wake_at(size)
+        if not arrival.is_polled:
+            arrival.is_polled = True
+            look = functools.partial(self._look, arrival)
+            self._poller.add(arrival.fd, PARKED_EVENTS, look)
 
     def _release(self, arrival: _Arrival) -> None:
         """Let go of a connection that somebody else takes over."""
         del self._arrivals[arrival]
-        self._poller.remove(arrival.fd)
+        if arrival.is_polled:
+            self._poller.remove(arrival.fd)
         arrival.wake_at(1)
 
     def _say_use_https(self, arrival: _Arrival) -> None:
@@ -218,6 +223,6 @@ class Front:
     def _end(self, arrival: _Arrival) -> None:
         if self._arrivals.pop(arrival, self) is self:
             return
-        self._poller.remove(arrival.fd)
+        self._poller.forget(arrival.fd)
         arrival.sock.close()
         self._book.leave(arrival.peer[0])

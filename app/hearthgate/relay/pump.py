@@ -128,6 +128,14 @@ class _End:
         self.other.want(self.other._events | READABLE)  # noqa: SLF001
         return True
 
+    def close(self) -> None:
+        """Close the socket; what is pending is lost."""
+        if self._events:
+            self._events = 0
+            self._pair.pump.poller.forget(self._fd)
+        self.sock.close()
+        self.pending = b""
+
     def finish(self) -> None:
         """Pass on the end of the other end's stream."""
         self.shut = True
@@ -167,9 +175,7 @@ class Pair:
             return
         self.closed = True
         for end in (self.visitor, self.channel):
-            end.want(0)
-            end.sock.close()
-            end.pending = b""
+            end.close()
         self.pump.left(self)
         self.on_done(self)
 

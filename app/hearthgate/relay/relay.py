@@ -19,7 +19,11 @@ import time
 from hearthgate.errors import HearthgateError
 from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
-from hearthgate.process import allow_many_descriptors, stop_on_signals
+from hearthgate.process import (
+    allow_many_descriptors,
+    collect_garbage_rarely,
+    stop_on_signals,
+)
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
@@ -37,7 +41,8 @@ from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.visitors import Visitors
 from hearthgate.store import YamlStore, lock_folder
 from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
-from hearthgate.wire.names import control_name, parse_address
+from hearthgate.wire.names import control_name, is_ip, parse_address
+from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -78,6 +83,12 @@ def open_keys(folder: Path) -> Keys:
     return Keys(folder / "keys")
 
 
+def _own_endpoint(settings: RelaySettings) -> Endpoint:
+    """Return what visitors dial, as far as it is known and an address."""
+    known = [one for one in settings.public_addresses if is_ip(one)]
+    return (known[0] if known else "0.0.0.0", settings.https_port)
+
+
 def _own_name(settings: RelaySettings) -> str | None:
     if settings.address is None:
         return None
@@ -110,6 +121,7 @@ class Relay:
             limits,
             self._counters,
             homes=lambda: self._registry.homes,
+            relay=_own_endpoint(settings),
             clock=clock,
             loop=loop,
         )
@@ -190,6 +202,7 @@ class Relay:
             sweeper = asyncio.create_task(self._sweep(), name="sweep")
             try:
                 await self._greet_first_home()
+                collect_garbage_rarely()
                 await stop.wait()
             finally:
                 await self._stop(sweeper)

@@ -102,7 +102,7 @@ class ParkedChannel:
 
     def close(self) -> None:
         """Close the socket; the session must have forgotten it."""
-        self.poller.remove(self.fd)
+        self.poller.forget(self.fd)
         self.sock.close()
 
 

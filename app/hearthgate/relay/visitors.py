@@ -95,8 +95,7 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        relay = self.sock.getsockname()
-        proxy = proxy_header(self._peer, relay[:2])
+        proxy = proxy_header(self._peer, desk.relay)
         opening = write_opening(session.id, channel.serial, session.key, proxy)
         self._unsent = opening + self._flight
         self.opened_at = desk.clock()
@@ -236,9 +235,11 @@ class Visitors:
         counters: Counters,
         *,
         homes: Callable[[], Iterable[Home]],
+        relay: Endpoint,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self.relay = relay  # what the edge is told that the visitor has dialled
         self.pump = pump
         self.poller = poller
         self.clock = clock

@@ -14,7 +14,7 @@ CHANNEL_MAGIC = b"HGC1"  # §4: first bytes of a channel, agent to relay
 OPENING_MAGIC = b"HGO1"  # §5: first bytes on a channel, relay to agent
 SESSION_ID_BYTES = 16
 CHANNEL_KEY_BYTES = 32
-TAG_BYTES = 16  # HMAC-SHA-256 cut to 128 bits (RFC 2104 §5)
+TAG_BYTES = 16  # §4: keyed BLAKE2b with a digest of 128 bits (RFC 7693)
 
 CONTROL_PATH = "/v1/control"
 PAIR_PATH = "/v1/pair"

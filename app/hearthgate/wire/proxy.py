@@ -6,6 +6,7 @@ Source: HAProxy's proxy-protocol.txt, section 2.2. Only TCP over IPv4 and IPv6, 
 we are both ends.
 """
 
+import functools
 import ipaddress
 import struct
 
@@ -15,6 +16,8 @@ _TCP4 = 0x11
 _TCP6 = 0x21
 _IPV4_HEAD = _SIGNATURE + struct.pack("!BBH", _PROXY_COMMAND, _TCP4, 12)
 _IPV6_HEAD = _SIGNATURE + struct.pack("!BBH", _PROXY_COMMAND, _TCP6, 36)
+_IPV4_BYTES = 4
+_MAPPED = b"\x00" * 10 + b"\xff\xff"  # RFC 4291 §2.5.5.2
 _PORTS = struct.Struct("!HH")
 
 PROXY_HEADER_MAX_BYTES = len(_IPV6_HEAD) + 36
@@ -26,29 +29,27 @@ Endpoint = tuple[str, int]  # address without scope or brackets, port
 def proxy_header(visitor: Endpoint, relay: Endpoint) -> bytes:
     """Return the header for a visitor's TCP connection to the relay.
 
-    IPv4-mapped IPv6 addresses count as IPv4 (RFC 4291 §2.5.5.2); if only one side is
-    IPv4, both are written as IPv6. Raises ValueError for what is no address.
+    Takes addresses as the kernel writes them. IPv4-mapped IPv6 addresses count as IPv4
+    (RFC 4291 §2.5.5.2); if only one side is IPv4, both are written as IPv6.
     """
-    source = plain_address(visitor[0])
-    target = plain_address(relay[0])
+    source, target = _packed(visitor[0]), _packed(relay[0])
     ports = _PORTS.pack(visitor[1], relay[1])
-    if source.version == target.version == 4:  # noqa: PLR2004  IP version
-        return _IPV4_HEAD + source.packed + target.packed + ports
-    return _IPV6_HEAD + _as_ipv6(source) + _as_ipv6(target) + ports
+    if len(source) == len(target) == _IPV4_BYTES:
+        return b"".join((_IPV4_HEAD, source, target, ports))
+    return b"".join((_IPV6_HEAD, _as_ipv6(source), _as_ipv6(target), ports))
 
 
-def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return an address without zone and without the IPv4-mapped form."""
+@functools.lru_cache(maxsize=1024)  # the same visitors come again, and one relay
+def _packed(text: str) -> bytes:
+    """Return an address in network order, without zone and IPv4-mapped form."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
+        address = address.ipv4_mapped
+    return address.packed
 
 
-def _as_ipv6(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.packed
-    return b"\x00" * 10 + b"\xff\xff" + address.packed
+def _as_ipv6(packed: bytes) -> bytes:
+    return packed if len(packed) > _IPV4_BYTES else _MAPPED + packed
 
 
 def is_proxy_header(data: bytes) -> bool:
