@@ -6,8 +6,9 @@
 
 Both carry a tag under the session's channel key, which only the control connection has
 carried, so somebody on the path can neither park a channel nor forge a visitor's
-address. The tag is a keyed BLAKE2b: a third of the time of an HMAC, twice per visitor. A serial counts once per session, and an opening is bound to the serial of its
-channel, so neither can be replayed. Layouts: docs/protocol.md §4 and §5.
+address. The tag is a keyed BLAKE2b: a third of the time of an HMAC, twice per visitor.
+A serial counts once per session, and an opening is bound to the serial of its channel,
+so neither can be replayed. Layouts: docs/protocol.md §4 and §5.
 """
 
 from dataclasses import dataclass
