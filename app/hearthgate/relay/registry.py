@@ -231,9 +231,10 @@ class Registry:
 
         Raises HomeUnknownError.
         """
-        gone = next((home for home in self.homes if home.name == name), None)
+        gone: list[Home] = []
 
         def edit(value: Registered) -> Registered:
+            gone.extend(one for one in value.homes if one.name == name)
             invites = tuple(one for one in value.invites if one.name != name)
             homes = tuple(one for one in value.homes if one.name != name)
             if len(homes) == len(value.homes) and len(invites) == len(value.invites):
@@ -241,7 +242,7 @@ class Registry:
             return Registered(homes, invites)
 
         await self._edit(edit)
-        return gone
+        return gone[0] if gone else None
 
     async def _edit(self, edit: Callable[[Registered], Registered]) -> None:
         async with self._editing:
@@ -279,7 +280,12 @@ class Registry:
             raise TooManyError(
                 limit=self._limits.homes_max, what="homes", setting="limits.homes_max"
             )
-        pending = [one for one in value.invites if one in self.invites and one != but]
+        now = self._clock()
+        pending = [
+            one
+            for one in value.invites
+            if not one.used and one.expires > now and one != but
+        ]
         others: list[Home | Invite] = [*value.homes, *pending]
         for other in others:
             if other.name == name:
