@@ -338,7 +338,7 @@ async def _pair_body(request: web.BaseRequest) -> tuple[bytes, str]:
     try:
         body: Any = _PAIR_BODY(await request.json())
         return base64.b64decode(body["secret"], validate=True), body["request"]
-    except (ValueError, binascii.Error, vol.Invalid) as err:
+    except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
         raise RequestInvalidError(reason=str(err)) from err
 
 
