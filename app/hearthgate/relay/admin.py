@@ -33,13 +33,14 @@ _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "relay.sock"
 _REQUEST_TIMEOUT_S = 20.0
-_LIFETIME_MAX_S = 365 * 86400
+LIFETIME_LEAST_S = 60
+LIFETIME_MOST_S = 365 * 86400
 _INVITE_BODY = vol.Schema(
     {
         "name": vol.All(str, vol.Length(max=100)),
         "domains": vol.All([str], vol.Length(min=1, max=100)),
         vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
-            int, vol.Range(60, _LIFETIME_MAX_S)
+            int, vol.Range(LIFETIME_LEAST_S, LIFETIME_MOST_S)
         ),
         # Where the home shall dial, if the relay's own settings do not say it.
         vol.Optional("address", default=None): vol.Any(

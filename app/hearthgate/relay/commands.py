@@ -7,12 +7,19 @@ import json
 from pathlib import Path
 import time
 from typing import Any
+from urllib.parse import quote
 
 import click
 import uvloop
 
 from hearthgate.log import set_up_log
-from hearthgate.relay.admin import Operations, RelayNotRunningError, ask
+from hearthgate.relay.admin import (
+    LIFETIME_LEAST_S,
+    LIFETIME_MOST_S,
+    Operations,
+    RelayNotRunningError,
+    ask,
+)
 from hearthgate.relay.invitation import Invitation, invitation_text
 from hearthgate.relay.relay import open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
@@ -104,11 +111,14 @@ def invite(
 
 def _lifetime_s(text: str) -> int:
     try:
-        return int(read_duration(text))
+        lifetime_s = int(read_duration(text))
     except ValueError as err:
         raise click.BadParameter(
             "give a duration such as 24h or 7d", param_hint="--valid"
         ) from err
+    if not LIFETIME_LEAST_S <= lifetime_s <= LIFETIME_MOST_S:
+        raise click.BadParameter("give something from 1m to 365d", param_hint="--valid")
+    return lifetime_s
 
 
 @commands.command()
@@ -138,7 +148,7 @@ def revoke(data: str | None, settings: str | None, name: str, *, as_json: bool) 
     answer = _do(
         _load(settings, data=data),
         "DELETE",
-        f"/homes/{name}",
+        f"/homes/{quote(name, safe='')}",
         None,
         lambda one: one.revoke(name),
     )
