@@ -304,7 +304,7 @@ class ControlEndpoint:
                 refused = self._sessions.publish(session, message.hostnames)
                 for why in refused.values():
                     self._counters.refuse("a hostname", why, home=home.name)
-                return messages.Published(message.id, refused)
+                return _published(message.id, refused)
             case messages.Answer():
                 return self._show_answer(home, message)
             case messages.DropAnswer():
@@ -355,6 +355,19 @@ async def _send_all(
                 return
     except ConnectionError:
         return  # the receiving side finds out too, and says so
+
+
+def _published(id_: int, refused: dict[str, str]) -> messages.Message:
+    """Return what became of a set, or a refusal that fits into one message."""
+    reply = messages.Published(id_, refused)
+    if len(messages.write_message(reply)) <= CONTROL_MESSAGE_MAX_BYTES:
+        return reply
+    return messages.Refused(
+        id_,
+        "too_many_hostnames",
+        f"This relay refuses {len(refused)} of your hostnames, the first one because: "
+        f"{next(iter(refused.values()))}",
+    )
 
 
 def _common_version(hello: messages.Message) -> int | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import logging
 import secrets
 import socket
+import textwrap
 from typing import Protocol
 
 from hearthgate.poller import Poller
@@ -28,6 +29,7 @@ from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
 from hearthgate.wire.replay import ReplayWindow
 
 _LOGGER = logging.getLogger(__name__)
+_DOMAINS_SHOWN_MAX = 160  # characters; a refusal has at most 500 on the wire
 
 
 class Live(Protocol):
@@ -278,13 +280,15 @@ class Sessions:
             if name not in presence.routes:
                 route = Route(name, presence)
                 presence.routes[name] = self.routes[name] = route
+        _refuse_unrouted(presence)
         presence.serve()
         presence.ask_for_channels()
         return refused
 
     def _refusal(self, presence: Presence, hostname: str) -> str:
         if not presence.home.covers(hostname):
-            allowed = ", ".join(presence.home.domains)
+            domains = ", ".join(presence.home.domains)
+            allowed = textwrap.shorten(domains, _DOMAINS_SHOWN_MAX, placeholder=" …")
             return (
                 f"This relay does not let your home use {hostname}. "
                 f"It allows {allowed} and names below."
@@ -295,15 +299,11 @@ class Sessions:
         return ""
 
     def _withdraw(self, presence: Presence, hostnames: Iterable[str]) -> None:
-        gone = set(hostnames)
-        for name in gone:
+        for name in set(hostnames):
             route = presence.routes.pop(name)
             if self.routes.get(name) is route:
                 del self.routes[name]
             route.cut()
-        for visitor in [one for one in presence.waiting if one.hostname in gone]:
-            presence.waiting.remove(visitor)
-            visitor.refuse(Alert.UNRECOGNIZED_NAME)
 
     def expected(self, hostname: str, homes: Iterable[Home]) -> Presence | None:
         """Return the home for which it is worth to wait, for a name without a route.
@@ -336,6 +336,7 @@ class Sessions:
             lost_at = presence.lost_at
             if presence.session is None and lost_at is not None and lost_at < deadline:
                 self._withdraw(presence, list(presence.routes))
+                _refuse_unrouted(presence)
 
     def say_goodbye(self) -> None:
         """Tell every agent that the relay stops. Live visitors stay."""
@@ -351,5 +352,15 @@ class Sessions:
 
     def _send_away(self, presence: Presence) -> None:
         self._withdraw(presence, list(presence.routes))
-        while presence.waiting:
-            presence.waiting.popleft().refuse(Alert.UNRECOGNIZED_NAME)
+        _refuse_unrouted(presence)
+
+
+def _refuse_unrouted(presence: Presence) -> None:
+    """Send away who waits for a hostname that the home does not publish."""
+    for visitor in [one for one in presence.waiting if _is_unrouted(presence, one)]:
+        presence.waiting.remove(visitor)
+        visitor.refuse(Alert.UNRECOGNIZED_NAME)
+
+
+def _is_unrouted(presence: Presence, visitor: Waiting) -> bool:
+    return visitor.hostname not in presence.routes
