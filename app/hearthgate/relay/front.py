@@ -164,7 +164,10 @@ class Front:
 
     def _look_at_preamble(self, arrival: _Arrival, data: bytes, events: int) -> None:
         if len(data) < PREAMBLE_BYTES:
-            self._wait_for(arrival, PREAMBLE_BYTES, events)
+            # An H alone may still become HEAD.
+            is_sure = len(data) >= len(CHANNEL_MAGIC)
+            size = PREAMBLE_BYTES if is_sure else len(CHANNEL_MAGIC)
+            self._wait_for(arrival, size, events)
             return
         preamble = read_preamble(data[:PREAMBLE_BYTES])
         session = None
