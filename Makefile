@@ -15,11 +15,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKER := .work/lock/bin/uv
 CODE := app tests
+# A private mDNS daemon, networks of our own and full disks need root.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 
 # Debian packages, as command:package, or the bare package if it brings no command.
-NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble
-NEEDS_test := $(NEEDS_demo) avahi-daemon:avahi-daemon curl:curl \
-	chromium:chromium fonts-dejavu-core
+NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
+	avahi-daemon:avahi-daemon curl:curl
+NEEDS_test := $(NEEDS_demo) chromium:chromium fonts-dejavu-core iproute2
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
@@ -29,13 +31,13 @@ help: ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it and ends
-	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
+	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
 
-bench: need-bench .venv/.ready-bench ## measure the way of a byte; writes docs/images/bench.svg
-	$(BIN)/python -m tests.bench $(ARGS)
+bench: need-bench .venv/.ready-bench ## measure the way of a byte; ARGS=--publish keeps the chart
+	$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
 lint: .venv/.ready ## ruff and mypy, without changing anything
 	$(BIN)/ruff check $(CODE)

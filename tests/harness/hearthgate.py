@@ -281,7 +281,7 @@ class Api:
     def __init__(self, client: ClientSession) -> None:
         self._client = client
 
-    async def call(self, method: str, path: str, body: Json | None = None) -> Any:
+    async def call(self, method: str, path: str, body: Json | None = None) -> Any:  # noqa: ANN401  JSON is anything
         """Return the JSON of an answer. Raises ApiError."""
         async with self._client.request(
             method, f"http://agent/api/{path}", json=body
@@ -338,7 +338,7 @@ class Api:
             )
         )
 
-    async def expose(self, service_id: str, **wish: Any) -> Json:
+    async def expose(self, service_id: str, **wish: object) -> Json:
         """Switch a service on and wait until it is live or has failed."""
         await self.call(
             "PUT", f"services/{service_id}/exposure", {"enabled": True, **wish}

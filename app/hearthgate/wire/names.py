@@ -11,7 +11,7 @@ import re
 from hearthgate.errors import HearthgateError
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT, FALLBACK_CONTROL_NAME
 
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
 _NAME_MAX = 253  # RFC 1035 §2.3.4, without the trailing dot
 _PORT_MAX = 65535
 
