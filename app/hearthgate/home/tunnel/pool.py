@@ -32,6 +32,7 @@ _DIALS_MAX = 128  # under way at once; a home router's table is small
 _DECAY_S = 30.0  # how long channels stay unused before there are fewer
 _PAUSE_FIRST_S = 0.25  # after a dial that failed
 _PAUSE_MOST_S = 5.0
+_CLOSED_AT_ONCE_S = 1.0  # a channel that is parked for less was not wanted
 _PEEK_BYTES = OPENING_BYTES + PROXY_HEADER_MAX_BYTES
 _PARKED_EVENTS = READABLE | select.EPOLLRDHUP
 # A NAT forgets a silent mapping after some minutes, the worst ones after one.
@@ -134,6 +135,8 @@ class ChannelPool:
         late = now - _DIAL_DEADLINE_S
         for channel in [one for one in self._dialling.values() if one.since < late]:
             self._dial_failed(channel, "it took too long")
+        if len(self._parked) >= self._target:
+            self._pause_s = 0.0
         self._unused = min(self._unused, len(self._parked))
         if now - self._decayed_at >= _DECAY_S:
             if self._unused > self._target // 2:
@@ -197,8 +200,8 @@ class ChannelPool:
             self._dial_failed(channel, str(err))
             return
         del self._dialling[channel.serial]
+        channel.since = self._clock()
         self._parked[channel.serial] = channel
-        self._pause_s = 0.0
         self._poller.set_handler(channel.fd, functools.partial(self._opened, channel))
         self._poller.set_events(channel.fd, _PARKED_EVENTS)
 
@@ -208,6 +211,8 @@ class ChannelPool:
 
     def _pause(self, reason: str) -> None:
         """Dial no more for a moment: it would fail the same way."""
+        if self._clock() < self._paused_until:
+            return  # many that fail together count once
         if self._pause_s == 0.0:
             _LOGGER.warning("No channel to %s: %s", self._ticket.address[0], reason)
         self._pause_s = min(max(self._pause_s * 2, _PAUSE_FIRST_S), _PAUSE_MOST_S)
@@ -224,16 +229,14 @@ class ChannelPool:
         except OSError:
             data = b""
         if not data:
-            self._close(channel)
-            self.fill()
+            self._lost(channel)
             return
         size = opening_size(data)
         if size is None and len(data) >= OPENING_BYTES:
             self._refuse(channel)
         elif size is None or len(data) < size:
             if events & ~READABLE:  # it ended in the middle
-                self._close(channel)
-                self.fill()
+                self._lost(channel)
                 return
             channel.in_pieces = True
             channel.sock.setsockopt(
@@ -255,15 +258,23 @@ class ChannelPool:
             if channel.in_pieces:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         except OSError:
-            self._close(channel)
-            self.fill()
+            self._lost(channel)
             return
+        self._pause_s = 0.0
         del self._parked[channel.serial]
         self._poller.remove(channel.fd)
         self._hand_over(sock)
         self._unused = min(self._unused, len(self._parked))
         if len(self._parked) < self._target // 4:
             self._grow()
+        self.fill()
+
+    def _lost(self, channel: _Channel) -> None:
+        """Replace a channel that the relay or the way to it has closed."""
+        self._close(channel)
+        if self._clock() - channel.since < _CLOSED_AT_ONCE_S:
+            # Another one would fare no better: the session may be over already.
+            self._pause("it closes channels at once")
         self.fill()
 
     def _refuse(self, channel: _Channel) -> None:
