@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+import functools
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -248,6 +249,8 @@ class ControlEndpoint:
         why = "the connection was lost"
         try:
             why = await self._receive(session, socket_)
+            if session.ended:  # a goodbye is on its way
+                await asyncio.wait({sender}, timeout=_SHUTDOWN_S)
         finally:
             sender.cancel()
             self._sessions.finish(session)
@@ -275,19 +278,28 @@ class ControlEndpoint:
         )
 
     async def _receive(self, session: Session, socket_: web.WebSocketResponse) -> str:
-        """Carry out an agent's messages until the session ends; return why it did."""
+        """Carry out an agent's messages until the session ends; return why it did.
+
+        Says goodbye to an agent that breaks the protocol.
+        """
+        misbehaved = functools.partial(
+            self._sessions.finish, session, messages.GoodbyeReason.MISBEHAVED
+        )
         name = session.presence.home.name
         async for frame in socket_:
             if frame.type is not WSMsgType.TEXT:
                 self._counters.refuse("a control frame that is no text", home=name)
+                misbehaved()
                 return "it sent something that is no text"
             if not self._messages.allow(session.presence.home.id):
                 self._counters.refuse("too many control messages", home=name)
+                misbehaved()
                 return "it sent too many messages"
             try:
                 reply = self._carry_out(session, messages.read_message(frame.data))
             except messages.ControlMessageError as err:
                 self._counters.refuse("a control message", str(err), home=name)
+                misbehaved()
                 return str(err)
             session.send(reply)
         error = socket_.exception()
