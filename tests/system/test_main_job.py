@@ -37,11 +37,14 @@ def name_of(service: Json) -> str:
 
 async def answers_at(scene: Scene, hostname: str) -> Answer:
     """Visit until it works; for what needs a moment after something came back."""
-    async with asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(ClientError, OSError):
-                return await scene.visit(hostname, "/echo")
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(45):
+            while True:
+                with contextlib.suppress(ClientError, OSError):
+                    return await scene.visit(hostname, "/echo")
+                await asyncio.sleep(0.1)
+    except TimeoutError as err:
+        raise AssertionError(scene.relay.log[-3000:] + scene.home.log[-3000:]) from err
 
 
 async def is_refused(scene: Scene, hostname: str) -> bool:
