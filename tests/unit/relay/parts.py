@@ -1,0 +1,161 @@
+"""Parts of a relay for tests: small limits, a clock to turn, homes, socket pairs."""
+
+from collections.abc import Callable, Iterator
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+import socket
+
+from hearthgate.poller import Poller
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.registry import (
+    SCHEMA,
+    Home,
+    Registered,
+    Registry,
+    dump,
+    load,
+)
+from hearthgate.relay.sessions import ParkedChannel, Session
+from hearthgate.store import YamlStore
+from hearthgate.wire.alerts import Alert
+from hearthgate.wire.channel import Preamble, read_preamble, write_preamble
+from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+
+SMALL = Limits(
+    waiting_per_home_max=3,
+    channels_per_home_max=4,
+    hostnames_per_home_max=5,
+    answers_per_home_max=3,
+    homes_max=3,
+    invites_max=4,
+)
+COTTAGE = Home("c" * 64, "cottage", ("cottage.example.com",), 1)
+BARN = Home("b" * 64, "barn", ("barn.example.com", "barn.example.net"), 1)
+
+
+class Clock:
+    """A clock that stands still unless it is turned."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limits(**changes: float) -> Limits:
+    """Return small limits, some of them others."""
+    return replace(SMALL, **changes)  # type: ignore[arg-type]  # floats and whole ones
+
+
+def open_store(path: Path) -> YamlStore[Registered]:
+    """Return the store of a registry."""
+    return YamlStore[Registered](
+        path,
+        version=1,
+        schema=SCHEMA,
+        load=load,
+        dump=dump,
+        empty=Registered,
+        migrations={},
+    )
+
+
+def open_registry(
+    path: Path, clock: Callable[[], float], relay_name: str | None = "relay.example.com"
+) -> Registry:
+    """Return a registry with small limits."""
+    return Registry(open_store(path), SMALL, relay_name=relay_name, clock=clock)
+
+
+class Agent:
+    """The agent's end of a session: what it was sent, and what it parks."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.session: Session | None = None
+        self.serial = 0
+
+    @property
+    def goodbye(self) -> GoodbyeReason | None:
+        """Why it was sent away, if it was."""
+        found = [one.reason for one in self.got if isinstance(one, Goodbye)]
+        return found[-1] if found else None
+
+    @property
+    def needs(self) -> list[Need]:
+        """What it was asked for."""
+        return [one for one in self.got if isinstance(one, Need)]
+
+    def preamble(self, session: Session, serial: int | None = None) -> Preamble:
+        """Return what a channel of it begins with."""
+        if serial is None:
+            self.serial += 1
+            serial = self.serial
+        found = read_preamble(write_preamble(session.id, serial, session.key))
+        if found is None:
+            raise AssertionError("our own preamble is none")
+        return found
+
+
+class Visitor:
+    """A visitor who waits, and what became of it."""
+
+    def __init__(self, hostname: str, since: float = 0.0) -> None:
+        self.hostname = hostname
+        self.since = since
+        self.channel: ParkedChannel | None = None
+        self.alert: Alert | None = None
+
+    def proceed(self, channel: ParkedChannel) -> None:
+        self.channel = channel
+
+    def refuse(self, alert: Alert) -> None:
+        self.alert = alert
+
+
+class Cut:
+    """Something live that notes whether it was cut."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two joined TCP sockets on loopback, both non-blocking."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    for sock in (one, other):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+    return one, other
+
+
+def unix_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two joined UNIX sockets, both non-blocking."""
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    other.setblocking(False)
+    return one, other
+
+
+@contextlib.contextmanager
+def parked(
+    session: Session, poller: Poller, serial: int, since: float = 0.0
+) -> Iterator[tuple[ParkedChannel, socket.socket]]:
+    """Park a channel at a session; give it and the agent's end of it."""
+    ours, theirs = unix_pair()
+    channel = ParkedChannel(ours, serial, session, poller, since)
+    poller.add(channel.fd, 1, channel.on_event)
+    session.parked.append(channel)
+    try:
+        yield channel, theirs
+    finally:
+        theirs.close()
+        session.forget(channel)
+        channel.close()

@@ -1,0 +1,294 @@
+"""Who may join, with which name and domains; nothing counts before it is kept."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from hearthgate.errors import HearthgateError
+from hearthgate.files import StateNotWritableError
+from hearthgate.relay.errors import (
+    DomainIsRelayError,
+    DomainTakenError,
+    HomeUnknownError,
+    InviteExpiredError,
+    InviteUnknownError,
+    InviteUsedError,
+    NameInvalidError,
+    NameTakenError,
+    TooManyError,
+)
+from hearthgate.relay.registry import Home, Registered, Registry
+from hearthgate.wire.names import HostnameInvalidError
+from tests.unit.relay.parts import SMALL, Clock, open_registry, open_store
+
+DAY_S = 86400
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relay.yaml"
+
+
+@pytest.fixture
+def registry(path: Path, clock: Clock) -> Registry:
+    return open_registry(path, clock)
+
+
+def an_id(name: str) -> str:
+    return (name.encode().hex() * 64)[:64]
+
+
+async def join(registry: Registry, name: str, *domains: str) -> Home:
+    secret = await registry.invite(name, domains, DAY_S)
+    return await registry.join(secret, an_id)
+
+
+async def test_an_invite_becomes_a_home_that_survives_a_restart(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    home = await join(registry, "cottage", "Cottage.Example.com.")
+    assert home == Home(
+        an_id("cottage"), "cottage", ("cottage.example.com",), int(clock.now)
+    )
+    again = open_registry(path, clock)
+    assert again.homes == (home,)
+    assert again.home(home.id) == again.named("cottage") == home
+    assert again.invites == ()
+
+
+async def test_the_secret_is_in_no_file(registry: Registry, path: Path) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    assert secret.hex() not in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_code_works_once(registry: Registry) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    await registry.join(secret, an_id)
+    with pytest.raises(InviteUsedError, match="cottage"):
+        await registry.join(secret, an_id)
+    assert len(registry.homes) == 1
+
+
+async def test_two_homes_with_one_code_at_the_same_time_are_one_home(
+    registry: Registry,
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    ends = await asyncio.gather(
+        *(registry.join(secret, an_id) for _ in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(end, Home) for end in ends) == 1
+    assert sum(isinstance(end, InviteUsedError) for end in ends) == 7
+    assert len(registry.homes) == 1
+
+
+async def test_many_edits_at_the_same_time_all_count(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    names = ["cottage", "barn", "villa"]
+    await asyncio.gather(*(join(registry, one, f"{one}.example.com") for one in names))
+    assert {home.name for home in registry.homes} == set(names)
+    assert open_registry(path, clock).homes == registry.homes
+
+
+async def test_an_unknown_code_is_refused(registry: Registry) -> None:
+    with pytest.raises(InviteUnknownError):
+        await registry.join(b"x" * 16, an_id)
+
+
+async def test_a_code_works_until_it_expires(registry: Registry, clock: Clock) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), 60)
+    clock.now += 59
+    assert [one.name for one in registry.invites] == ["cottage"]
+    clock.now += 1
+    assert registry.invites == ()
+    with pytest.raises(InviteExpiredError):
+        await registry.join(secret, an_id)
+
+
+async def test_an_expired_code_frees_its_name_and_domain(
+    registry: Registry, clock: Clock
+) -> None:
+    await registry.invite("cottage", ("cottage.example.com",), 60)
+    clock.now += 60
+    assert (await join(registry, "cottage", "cottage.example.com")).name == "cottage"
+
+
+async def test_a_used_code_is_told_from_an_unknown_one_for_a_month(
+    registry: Registry, clock: Clock
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), 60)
+    await registry.join(secret, an_id)
+    clock.now += 29 * DAY_S
+    await registry.invite("barn", ("barn.example.com",), 60)
+    with pytest.raises(InviteUsedError):
+        await registry.join(secret, an_id)
+    clock.now += 2 * DAY_S
+    await registry.invite("villa", ("villa.example.com",), 60)
+    with pytest.raises(InviteUnknownError):
+        await registry.join(secret, an_id)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-a", "a-", "A", "a b", "ä", "a.b", "x" * 41, "a\n", "../a"]
+)
+async def test_a_name_is_letters_digits_and_hyphens(
+    registry: Registry, name: str
+) -> None:
+    with pytest.raises(NameInvalidError):
+        await registry.invite(name, ("cottage.example.com",), DAY_S)
+
+
+@pytest.mark.parametrize("name", ["a", "9", "a-b", "x" * 40])
+async def test_a_good_name_is_taken(registry: Registry, name: str) -> None:
+    await registry.invite(name, ("cottage.example.com",), DAY_S)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+async def test_a_name_belongs_to_one_home(registry: Registry, paired: bool) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    if paired:
+        await registry.join(secret, an_id)
+    with pytest.raises(NameTakenError):
+        await registry.invite("cottage", ("other.example.com",), DAY_S)
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "cottage.example.com",
+        "a.cottage.example.com",
+        "example.com",
+        "COTTAGE.example.com.",
+    ],
+)
+async def test_domains_of_homes_do_not_overlap(
+    registry: Registry, domain: str, paired: bool
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    if paired:
+        await registry.join(secret, an_id)
+    with pytest.raises(DomainTakenError, match="cottage"):
+        await registry.invite("barn", ("barn.example.com", domain), DAY_S)
+    await registry.invite("barn", ("barn.example.com", "xcottage.example.com"), DAY_S)
+
+
+async def test_a_grant_never_covers_the_relay_itself(registry: Registry) -> None:
+    for domain in ("relay.example.com", "example.com", "com.", "RELAY.example.com"):
+        with pytest.raises((DomainIsRelayError, HostnameInvalidError)):
+            await registry.invite("cottage", (domain,), DAY_S)
+    await registry.invite("cottage", ("home.relay.example.com",), DAY_S)
+
+
+@pytest.mark.parametrize("domain", ["", "localhost", "203.0.113.5", "*.example.com"])
+async def test_a_domain_is_a_hostname(registry: Registry, domain: str) -> None:
+    with pytest.raises(HostnameInvalidError):
+        await registry.invite("cottage", (domain,), DAY_S)
+
+
+async def test_there_are_no_more_homes_than_allowed(registry: Registry) -> None:
+    spare = await registry.invite("spare", ("spare.example.com",), DAY_S)
+    for number in range(SMALL.homes_max):
+        await join(registry, f"home{number}", f"home{number}.example.com")
+    with pytest.raises(TooManyError):
+        await registry.invite("more", ("more.example.com",), DAY_S)
+    with pytest.raises(TooManyError):
+        await registry.join(spare, an_id)
+    await registry.revoke("home0")
+    assert (await registry.join(spare, an_id)).name == "spare"
+
+
+async def test_there_are_no_more_codes_than_allowed(
+    registry: Registry, clock: Clock
+) -> None:
+    for number in range(SMALL.invites_max):
+        await registry.invite(f"home{number}", (f"home{number}.example.com",), 60)
+    with pytest.raises(TooManyError):
+        await registry.invite("more", ("more.example.com",), 60)
+    clock.now += 32 * DAY_S
+    await registry.invite("more", ("more.example.com",), 60)
+
+
+async def test_revoking_a_home_frees_name_and_domain(registry: Registry) -> None:
+    home = await join(registry, "cottage", "cottage.example.com")
+    assert await registry.revoke("cottage") == home
+    assert registry.home(home.id) is None
+    with pytest.raises(HomeUnknownError):
+        registry.named("cottage")
+    with pytest.raises(HomeUnknownError):
+        await registry.revoke("cottage")
+    await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+
+
+async def test_revoking_a_code_makes_it_unknown(registry: Registry) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    assert await registry.revoke("cottage") is None
+    with pytest.raises(InviteUnknownError):
+        await registry.join(secret, an_id)
+
+
+async def test_revoking_while_a_home_joins_returns_that_home(
+    registry: Registry,
+) -> None:
+    """The home used to be looked up too early, so that nobody cut it."""
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    joining = asyncio.create_task(registry.join(secret, an_id))
+    await asyncio.sleep(0)
+    gone = await registry.revoke("cottage")
+    assert await joining == gone
+    assert registry.homes == ()
+
+
+async def test_a_request_that_cannot_be_signed_leaves_the_code_unused(
+    registry: Registry,
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+
+    def refuse(_name: str) -> str:
+        raise HearthgateError
+
+    with pytest.raises(HearthgateError):
+        await registry.join(secret, refuse)
+    assert (await registry.join(secret, an_id)).name == "cottage"
+
+
+async def test_what_cannot_be_written_is_not_believed(
+    registry: Registry, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), DAY_S)
+    before = path.read_bytes()
+
+    def fail(_value: Registered) -> None:
+        raise StateNotWritableError(path=path, reason="the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._store, "write", fail)
+        with pytest.raises(StateNotWritableError):
+            await registry.join(secret, an_id)
+        with pytest.raises(StateNotWritableError):
+            await registry.invite("barn", ("barn.example.com",), DAY_S)
+        with pytest.raises(StateNotWritableError):
+            await registry.revoke("cottage")
+    assert registry.homes == ()
+    assert [one.name for one in registry.invites] == ["cottage"]
+    assert path.read_bytes() == before
+    assert (await registry.join(secret, an_id)).name == "cottage"
+
+
+async def test_a_home_covers_its_domains_and_names_below(registry: Registry) -> None:
+    home = await join(registry, "cottage", "cottage.example.com", "example.net")
+    assert home.covers("cottage.example.com")
+    assert home.covers("a.b.example.net")
+    assert not home.covers("barn.example.com")
+    assert not home.covers("xexample.net")
+
+
+def test_an_empty_store_has_nobody(path: Path) -> None:
+    assert open_store(path).read() == Registered()
