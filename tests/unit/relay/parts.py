@@ -1,5 +1,6 @@
 """Parts of a relay for tests: small limits, a clock to turn, homes, socket pairs."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 import contextlib
 from dataclasses import replace
@@ -142,6 +143,13 @@ def unix_pair() -> tuple[socket.socket, socket.socket]:
     one.setblocking(False)
     other.setblocking(False)
     return one, other
+
+
+async def until(look: Callable[[], object], *, deadline_s: float = 20.0) -> None:
+    """Let the loop turn until `look` finds something. Raises TimeoutError."""
+    async with asyncio.timeout(deadline_s):
+        while not look():  # noqa: ASYNC110  what is looked at sets no event
+            await asyncio.sleep(0.001)
 
 
 @contextlib.contextmanager
