@@ -21,7 +21,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 # Debian packages, as command:package, or the bare package if it brings no command.
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
-NEEDS_test := $(NEEDS_demo) chromium:chromium fonts-dejavu-core iproute2
+NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
+	fonts-dejavu-core iproute2
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
