@@ -141,9 +141,16 @@ class ChannelPool:
         if now - self._decayed_at >= _DECAY_S:
             if self._unused > self._target // 2:
                 self._target = max(self._least, self._target // 2)
+                self._close_surplus()
             self._unused = len(self._parked)
             self._decayed_at = now
         self.fill()
+
+    def _close_surplus(self) -> None:
+        """Close the oldest channels beyond the target: the relay takes the freshest."""
+        surplus = max(len(self._parked) - self._target, 0)
+        for serial in sorted(self._parked)[:surplus]:
+            self._close(self._parked[serial])
 
     def close(self) -> None:
         """Close every channel that was not handed over."""
