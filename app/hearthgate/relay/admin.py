@@ -21,7 +21,11 @@ from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.errors import RequestInvalidError
+from hearthgate.relay.errors import (
+    RelaySocketForbiddenError,
+    RequestInvalidError,
+    SocketPathError,
+)
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
@@ -169,6 +173,8 @@ class Admin:
         before = os.umask(0o177)
         try:
             await web.UnixSite(self._runner, str(self._path)).start()
+        except OSError as err:
+            raise SocketPathError(path=self._path, reason=err.strerror or err) from err
         finally:
             os.umask(before)
 
@@ -234,7 +240,11 @@ async def ask(
                 method, f"http://relay{path}", json=body
             ) as response:
                 answer: dict[str, Any] = await response.json()
+        except PermissionError as err:
+            raise RelaySocketForbiddenError from err
         except (ClientError, OSError) as err:
+            if isinstance(err.__cause__, PermissionError):
+                raise RelaySocketForbiddenError from err
             raise RelayNotRunningError(str(err)) from err
     if "error" in answer:
         error = answer["error"]
