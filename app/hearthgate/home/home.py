@@ -20,7 +20,6 @@ from hearthgate import __version__
 from hearthgate.home.access import make_access
 from hearthgate.home.errors import (
     HostnameInUseError,
-    HostnameNotGrantedError,
     NoHostnameError,
     NoRelayError,
     RelayUnknownError,
@@ -29,6 +28,7 @@ from hearthgate.home.errors import (
     ServiceUnknownError,
 )
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.grant import check_grant
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.services import Services
@@ -41,7 +41,6 @@ from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import exposure_view, relay_view, service_view
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
-from hearthgate.wire.names import is_below
 
 _LABEL_MAX = 40  # of a suggested name; a person has to type it
 _HTTPS_PORT = 443
@@ -212,7 +211,7 @@ class Home:
         await self._store.update(edit)
         if target is not None:
             self._services.probe_soon(service_id)
-            await self._exposer.moved()
+            await self._exposer.moved(service_id)
         self.service_changed(service_id)
         return self._service(self._services.get(service_id))
 
@@ -240,7 +239,7 @@ class Home:
                 else state
             )
         )
-        await self._exposer.moved()
+        await self._exposer.moved(exposure.service_id)
         self.service_changed(exposure.service_id)
 
     # --- exposures --------------------------------------------------------------------
@@ -305,10 +304,8 @@ class Home:
     def _check_hostname(self, hostname: str, relay_id: str) -> None:
         """Refuse what the relay would refuse, as far as it has said."""
         domains = self._domains(relay_id)
-        if domains and not any(is_below(hostname, domain) for domain in domains):
-            raise HostnameNotGrantedError(
-                hostname=hostname, allowed=", ".join(domains), first=domains[0]
-            )
+        if domains:
+            check_grant(hostname, domains)
 
     def _domains(self, relay_id: str) -> tuple[str, ...]:
         tunnel = self._tunnels.get(relay_id)

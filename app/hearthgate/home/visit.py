@@ -21,7 +21,11 @@ _DEADLINE_S = 10.0
 
 async def visit(address: str, port: int, hostname: str, certificate: Path) -> None:
     """Visit a hostname at a relay's address. Raises NotSeenFromOutsideError."""
-    expected = await asyncio.to_thread(_leaf, certificate)
+    try:
+        expected = await asyncio.to_thread(_leaf, certificate)
+    except (OSError, ValueError) as err:
+        reason = f"the certificate on disk cannot be read ({err})"
+        raise NotSeenFromOutsideError(hostname=hostname, reason=reason) from err
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # compared byte by byte below
