@@ -239,7 +239,7 @@ async def test_a_need_dials_for_who_waits_and_more_for_who_comes(
 async def test_a_far_relay_that_asks_again_and_again_is_answered_once(
     pool: ChannelPool, relay: ScriptedRelay, clock: Clock
 ) -> None:
-    """It spoke before it knew of channels that are parked for less than a round trip."""
+    """It spoke before it knew of what is parked for less than a round trip."""
     pool.fill()
     clock.now += 0.6  # the round trip that this takes
     await relay.take(2)
