@@ -150,8 +150,7 @@ async def test_a_hello_byte_by_byte_reaches_its_home_too(
         for byte in flight:
             visitor.send(bytes((byte,)))
             await asyncio.sleep(0.001)
-        await channel.opened()
-        assert await channel.read(len(flight)) == flight
+        assert (await channel.opened()).endswith(flight)
         channel.sock.send(b"!")
         assert await read(visitor, 1) == b"!"
     finally:
@@ -188,8 +187,7 @@ async def test_a_visitor_who_waits_gets_the_next_channel(
     try:
         await agent.need()
         channel = await agent.park()
-        await channel.opened()
-        assert await channel.read(9) == hellos.hello(NAME)[:9]
+        assert (await channel.opened()).endswith(hellos.hello(NAME))
         channel.sock.send(b"!")
         assert await read(visitor, 1) == b"!"
     finally:
@@ -268,7 +266,7 @@ async def test_plain_http_is_told_to_use_https(
 
 async def test_one_address_has_so_many_connections_and_no_more() -> None:
     environment = {
-        "HEARTHGATE_LIMITS__VISITORS_PER_ADDRESS_MAX": "5",
+        "HEARTHGATE_LIMITS__ARRIVALS_PER_ADDRESS_MAX": "5",
         "HEARTHGATE_LIMITS__HELLO_DEADLINE_S": "60",
     }
     with RelayProcess(environment=environment) as relay:
