@@ -28,8 +28,8 @@ COPY LICENSE README.md pyproject.toml /src/
 COPY app /src/app
 # Byte code whose validity does not hang on file times: those are all the same later.
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
-    && python3 -m pip --python /opt/hearthgate/bin/python install --no-compile \
-        --no-deps --no-index --find-links /wheels hearthgate \
+    && PIP_FIND_LINKS=/wheels python3 -m pip --python /opt/hearthgate/bin/python \
+        install --no-compile --no-deps --no-index hearthgate \
     && find /opt/hearthgate/bin -type f ! -name hearthgate -delete \
     && /opt/hearthgate/bin/python -m compileall -q -j 0 \
         --invalidation-mode unchecked-hash /opt/hearthgate/lib
