@@ -24,7 +24,8 @@ NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor
 NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
-	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps apparmor_parser:apparmor
+	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
+	apparmor_parser:apparmor strace:strace
 NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server

@@ -64,13 +64,20 @@ class Container:
         environment: Mapping[str, str],
         *,
         confined: bool = False,
+        traced: bool = False,
     ) -> None:
-        """Keep data and log in `folder`. confined: as compose.yaml runs the relay."""
+        """Keep data and log in `folder`.
+
+        confined: as compose.yaml runs the relay. traced: what it does with files and
+        programs is written to `trace_path`.
+        """
         self.image = image
         self.data = folder / "data"
         self.log_path = folder / "log"
         self._environment = environment
+        self.trace_path = folder / "trace"
         self._confined = confined
+        self._traced = traced
         self._outer: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -123,8 +130,18 @@ class Container:
             mount -t tmpfs tmpfs {root}/tmp
             mount -t tmpfs tmpfs {root}/run
             {f"mount -o remount,bind,ro {root}" if self._confined else ""}
-            exec {command}
+            exec {shlex.join(self._tracer())} {command}
         """
+
+    def _tracer(self) -> list[str]:
+        if not self._traced:
+            return []
+        calls = "execve,open,openat,creat,fork,vfork,clone,clone3"
+        # -D: the tracer stands aside, and the first process is the container's own.
+        return [
+            *("strace", "-D", "-f", "-y", "-q", "-s", "4096", "-e", f"trace={calls}"),
+            *("-o", str(self.trace_path)),
+        ]
 
     @property
     def pid(self) -> int:

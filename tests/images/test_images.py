@@ -22,6 +22,7 @@ from tests.harness.hearthgate import Api
 from tests.harness.pebble import Pebble, PebbleSettings
 from tests.harness.scene import AtRelay
 from tests.harness.webservice import WebService
+from tests.images import profile
 from tests.images.container import Container, Image, words
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 "HEARTHGATE_DNS_SERVERS": f"{host}:{port}",
                 "HEARTHGATE_WEB__HOST": "127.0.0.1",
             },
+            traced=True,
         )
         home.data.mkdir(parents=True)
         (home.data / "pebble.pem").write_bytes(pebble.ca_file.read_bytes())
@@ -181,6 +183,49 @@ def test_a_stop_is_graceful_before_the_engine_would_kill(
     container: Container = getattr(scene, which)
     assert container.stop() == 0
     assert "has stopped" in container.log
+
+
+def test_the_apparmor_profile_allows_all_that_the_home_did_in_these_tests(
+    scene: Scene,
+) -> None:
+    profiles = profile.read_profiles(ROOT / "apparmor.txt")
+    done = profile.uses(scene.home.trace_path, HOME.root, profiles)
+    for name, program in {"agent": "setpriv", "edge": "haproxy"}.items():
+        ran = [one for one in done if one.profile == name and one.what == "x"]
+        assert any(one.path.endswith(program) for one in ran), f"{name} never ran"
+    refused = [
+        one for one in done if not profiles[one.profile].allows(one.path, one.what)
+    ]
+    assert sorted(refused) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "what"),
+    [
+        ("agent", "/bin/sh", "x"),
+        ("agent", "/usr/bin/curl", "x"),
+        ("agent", "/usr/sbin/haproxy", "x"),  # only by setpriv, under its own profile
+        ("agent", "/data/edge/program", "x"),
+        ("agent", "/opt/hearthgate/lib/python3.13/site-packages/x.py", "w"),
+        ("agent", "/etc/s6-overlay/s6-rc.d/hearthgate/run", "w"),
+        ("agent", "/run/s6/container_environment/SUPERVISOR_TOKEN", "r"),
+        ("agent", "/etc/shadow", "r"),
+        ("agent", "/config/secrets.yaml", "r"),
+        ("agent", "/proc/1/environ", "r"),
+        ("edge", "/data/home.yaml", "r"),
+        ("edge", "/data/options.json", "r"),
+        ("edge", "/data/certificates/account.pem", "r"),
+        ("edge", "/data/edge/1/haproxy.cfg", "w"),
+        ("edge", "/data/agent.sock", "w"),
+        ("edge", "/usr/bin/python3.13", "x"),
+        ("edge", "/tmp/x", "w"),
+    ],
+)
+def test_the_apparmor_profile_refuses_what_neither_has_to_do(
+    name: str, path: str, what: str
+) -> None:
+    profiles = profile.read_profiles(ROOT / "apparmor.txt")
+    assert not profiles[name].allows(path, what)
 
 
 @pytest.mark.parametrize("image", [RELAY, HOME], ids=["relay", "home"])
