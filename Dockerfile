@@ -77,7 +77,8 @@ RUN apt-get update \
 COPY --from=parts /opt/hearthgate /opt/hearthgate
 COPY rootfs /
 ENV PATH=/opt/hearthgate/bin:/command:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+    PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    HEARTHGATE_DATA=/data
 # About this process only. Were it about the relay, an outage of the VPS would restart
 # the home again and again.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
