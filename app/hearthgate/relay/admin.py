@@ -36,6 +36,7 @@ from hearthgate.relay.settings import RelaySettings
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "relay.sock"
+HEALTH_PATH = "/health"
 _REQUEST_TIMEOUT_S = 20.0
 LIFETIME_LEAST_S = 60
 LIFETIME_MOST_S = 365 * 86400
@@ -167,6 +168,7 @@ class Admin:
         application.router.add_get("/homes", self._homes)
         application.router.add_delete("/homes/{name}", self._revoke)
         application.router.add_get("/status", self._status)
+        application.router.add_get(HEALTH_PATH, self._health)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         self._path.unlink(missing_ok=True)
@@ -198,6 +200,9 @@ class Admin:
     async def _revoke(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return web.json_response(await self._operations.revoke(name))
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
     async def _status(self, _request: web.Request) -> web.Response:
         homes = self._operations.homes()["homes"]

@@ -12,10 +12,13 @@ from urllib.parse import quote
 import click
 import uvloop
 
+from hearthgate.health import ask as ask_health
 from hearthgate.log import set_up_log
 from hearthgate.relay.admin import (
+    HEALTH_PATH,
     LIFETIME_LEAST_S,
     LIFETIME_MOST_S,
+    SOCKET_NAME,
     Operations,
     RelayNotRunningError,
     ask,
@@ -173,6 +176,16 @@ def status(data: str | None, settings: str | None, *, as_json: bool) -> None:
     from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_status(answer)
+
+
+@commands.command()
+@_where
+def health(data: str | None, settings: str | None) -> None:
+    """Say whether the relay on this machine answers; for health checks."""
+    problem = ask_health(_load(settings, data=data).data / SOCKET_NAME, HEALTH_PATH)
+    if problem is not None:
+        raise click.ClickException(problem)
+    click.echo("The relay answers.")
 
 
 _Direct = Callable[[Operations], Any]
