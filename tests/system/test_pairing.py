@@ -61,7 +61,7 @@ def test_a_code_joins_a_home(relay: RelayProcess, spelling: str) -> None:
         assert name in [one["name"] for one in relay.homes()]
         found = home.run("home", "status", "--json")
         assert json.loads(found)["relays"][0]["host"] == "127.0.0.1"
-        keys = list(home.data.rglob("home.key"))
+        keys = list(home.data.rglob("home.pem"))
         assert len(keys) == 1
         assert keys[0].stat().st_mode & 0o777 == 0o600
         secret = read_pairing_code(code).secret

@@ -30,6 +30,24 @@ class ServicesFullError(HearthgateError):
     status = 409
 
 
+class ExposuresFullError(HearthgateError):
+    """Raise if no more exposures can be kept."""
+
+    code = "exposures_full"
+    message = "There is no room for more than {limit} services with a hostname."
+    hint = "Remove services that you no longer need."
+    status = 409
+
+
+class RelaysFullError(HearthgateError):
+    """Raise if no more relays can be kept."""
+
+    code = "relays_full"
+    message = "This home has {limit} relays already, and no room for more."
+    hint = "Forget a relay that you no longer need. The pairing code was not used."
+    status = 409
+
+
 class RelayUnknownError(HearthgateError):
     """Raise if there is no relay with an id."""
 

@@ -19,9 +19,11 @@ import unicodedata
 from hearthgate import __version__
 from hearthgate.home.access import make_access
 from hearthgate.home.errors import (
+    ExposuresFullError,
     HostnameInUseError,
     NoHostnameError,
     NoRelayError,
+    RelaysFullError,
     RelayUnknownError,
     ServiceNotManualError,
     ServicesFullError,
@@ -34,13 +36,20 @@ from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.services import Services
 from hearthgate.home.settings import AcmeOptions
 from hearthgate.home.state import HomeState, Membership
-from hearthgate.home.state_file import SERVICES_MAX
-from hearthgate.home.tunnel.pairing import pair
+from hearthgate.home.state_file import EXPOSURES_MAX, RELAYS_MAX, SERVICES_MAX
+from hearthgate.home.targets import read_target
+from hearthgate.home.tunnel.pairing import pair, relay_id_of
 from hearthgate.home.tunnel.tunnel import TunnelState, TunnelStatus
 from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.views import exposure_view, relay_view, service_view
+from hearthgate.home.views import (
+    damage_view,
+    exposure_view,
+    relay_view,
+    service_view,
+)
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
+from hearthgate.wire.pairing import read_pairing_code
 
 _LABEL_MAX = 40  # of a suggested name; a person has to type it
 _HTTPS_PORT = 443
@@ -67,14 +76,16 @@ class Home:
         self._feed = feed
         self._acme = acme
         self._icons = icons
+        self._pairing = asyncio.Lock()  # one at a time: each takes a place
 
     # --- what there is --------------------------------------------------------------
 
     def snapshot(self) -> Json:
         """Return all of the state, as GET /api/state answers it."""
         acme = {"directory": self._acme.directory_url, "staging": self._acme.staging}
+        damage = damage_view(self._store.damage)
         return {
-            "home": {"version": __version__, "acme": acme},
+            "home": {"version": __version__, "acme": acme, "damage": damage},
             "relays": [self._relay(one) for one in self._store.value.relays],
             "services": [self._service(one) for one in self._services.all()],
         }
@@ -136,7 +147,20 @@ class Home:
     # --- relays -----------------------------------------------------------------------
 
     async def pair(self, code: str) -> Json:
-        """Join the relay that a pairing code names. Raises what `pair` raises."""
+        """Join the relay that a pairing code names.
+
+        Raises RelaysFullError, StateError and what `pair` raises. Looks for what could
+        fail at home first, because the relay takes a code only once.
+        """
+        async with self._pairing:
+            return await self._pair(code)
+
+    async def _pair(self, code: str) -> Json:
+        relays = self._store.value.relays
+        relay_id = relay_id_of(read_pairing_code(code))
+        if len(relays) >= RELAYS_MAX and self._store.value.relay(relay_id) is None:
+            raise RelaysFullError(limit=RELAYS_MAX)
+        await self._store.check_room()
         joined = await pair(code, self._tunnels.folder)
         relay = Membership(
             id=joined.id,
@@ -248,10 +272,13 @@ class Home:
         """Take a wish and return the service at once; the work goes on by itself.
 
         Raises ServiceUnknownError, NoRelayError, RelayUnknownError, NoHostnameError,
-        HostnameNotGrantedError, HostnameInUseError, AccessError and StateError.
+        HostnameNotGrantedError, HostnameInUseError, ExposuresFullError,
+        InvalidTargetError, AccessError and StateError.
         """
         service = self._services.get(service_id)
         old = self._store.value.exposure(service_id)
+        if old is None:
+            read_target(service.target.url)  # discovery also shows what we can't store
         if old is None and not wish.enabled:
             return self._service(service)
         relay_id = self._relay_for(wish, old)
@@ -273,6 +300,8 @@ class Home:
         )
 
         def put(state: HomeState) -> HomeState:
+            if len(state.exposures) >= EXPOSURES_MAX and not state.exposure(service_id):
+                raise ExposuresFullError(limit=EXPOSURES_MAX)
             for other in state.exposures:
                 if other.hostname == hostname and other.service_id != service_id:
                     raise HostnameInUseError(hostname=hostname, name=other.name)

@@ -17,6 +17,7 @@ from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Origin, Service, Target
+from hearthgate.home.targets import can_be_kept
 from hearthgate.tasks import Tasks
 
 _LOGGER = logging.getLogger(__name__)
@@ -102,7 +103,9 @@ class Services:
         if exposure is None or exposure.target == service.target:
             self._probes.pop(service.id, None)
             self._stays.pop(service.id, None)
-        elif service.reachable and service.id not in self._following:
+        elif not service.reachable or not can_be_kept(service.target):
+            return
+        elif service.id not in self._following:
             self._following.add(service.id)
             self._tasks.start(
                 self._follow(exposure, service), f"look for {service.name}"

@@ -93,3 +93,15 @@ class TunnelBugError(HearthgateError):
     message = "The way to the relay {relay} ended by a bug in Hearthgate ({reason})."
     hint = "It is tried again by itself. The log has more; please report it."
     status = 500
+
+
+class PairingUncertainError(HearthgateError):
+    """Raise if the relay was asked and its answer got lost."""
+
+    code = "pairing_uncertain"
+    message = "The connection to the relay {relay} ended before its answer: {reason}."
+    hint = (
+        "Try the same code again. If the relay says that it was used, ask its owner "
+        "for a new one."
+    )
+    status = 502
