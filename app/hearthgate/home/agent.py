@@ -36,6 +36,7 @@ from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.login import Login
 from hearthgate.home.web.server import WebServer
+from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
@@ -133,7 +134,7 @@ class Agent:
                     ]
                     await self._begin()
                     await stop.wait()
-                    await self._web.stop()
+                    await self._leave()
                     for task in parts:
                         task.cancel()
             finally:
@@ -154,10 +155,18 @@ class Agent:
         for relay in self._store.value.relays:
             await self._tunnels.start(relay, self._exposer.hostnames(relay.id))
 
-    async def _close(self) -> None:
+    async def _leave(self) -> None:
+        """Take no more wishes and visitors, while the edge still serves its last ones.
+
+        The other way round the relay would give visitors to a closed door. Twice does
+        no harm.
+        """
         await self._web.stop()
         await self._exposer.close()
         await self._tunnels.close()
+
+    async def _close(self) -> None:
+        await self._leave()
         await self._store.close()
         self._poller.close()
         _LOGGER.info("Home has stopped")
@@ -166,7 +175,8 @@ class Agent:
         port = self._web.port
         _LOGGER.info("The page is at http://%s:%d/", self._settings.web.host, port)
         if password is not None:
-            _LOGGER.info(
+            # Shown at every log level: it cannot be shown again.
+            logging.getLogger(PLAIN).info(
                 "The password for the page is %s (shown only this once; set your own "
                 "with HEARTHGATE_PASSWORD)",
                 password,
