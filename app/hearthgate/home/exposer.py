@@ -1,11 +1,11 @@
 """Bring each exposure to where the user wants it, and keep it there.
 
     on:   relay connected? ─▶ DNS ─▶ order ─▶ proof ─▶ edge ─▶ relay ─▶ visit ─▶ live
-    off:  relay (cuts at once) ─▶ edge
+    off:  relay (cuts its visitors) and edge, both at once
 
 One job per exposure at a time; a new wish ends the old job. Jobs of different
-exposures do not wait for each other. What has a certificate is on at once after a
-start, without any job.
+exposures share the edge, which takes one change after the other, and nothing else.
+What has a certificate and a relay is on at once after a start, without any job.
 """
 
 import asyncio
