@@ -78,7 +78,8 @@ class Exposer:
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._connected: set[str] = set()  # relay ids
-        self._stale: set[str] = set()  # relay ids that may show what is not on
+        # By service id: relay ids that may still show what is not on any more.
+        self._stale: dict[str, set[str]] = {}
         self._tried: set[str] = set()  # service ids whose certificate was asked for
         self._tasks = Tasks()
 
@@ -240,7 +241,7 @@ class Exposer:
             # Before anything is awaited: the new hostname must not be shown as live.
             self._set(service_id, Phase.SWITCHING_ON)
             self._drop(service_id)
-        await self._clear()
+        await self._clear(service_id)
         tunnel = self._tunnels.get(exposure.relay_id)
         if tunnel is None:
             if self._store.value.relay(exposure.relay_id) is None:
@@ -298,7 +299,7 @@ class Exposer:
             self._set(service_id, Phase.SWITCHING_OFF)
         self._drop(service_id)
         try:
-            await self._clear()
+            await self._clear(service_id)
         except HearthgateError as err:
             _LOGGER.warning("%s: Switched off, but: %s %s", service_id, err, err.advice)
         self._set(service_id, Phase.OFF)
@@ -387,23 +388,25 @@ class Exposer:
         """Want a service to be served no longer; `_clear` sees to it."""
         served = self._on.pop(service_id, None)
         if served is not None:
-            self._stale.add(served.relay_id)
+            self._stale.setdefault(service_id, set()).add(served.relay_id)
 
-    async def _clear(self) -> None:
-        """Take off what was dropped, at the edge and at its relay.
+    async def _clear(self, service_id: str) -> None:
+        """Take off what was dropped of a service, at the edge and at its relay.
 
         At both at once, because a relay that is slow to answer must not keep visitors
         inside. Does what a job that was ended in the middle of this has left to do.
         """
-        if not self._stale:
+        stale = list(self._stale.get(service_id, ()))
+        if not stale:
             return
-        stale = list(self._stale)
         done = await asyncio.gather(
             self._apply_edge(), *map(self._publish, stale), return_exceptions=True
         )
         for relay_id, published in zip(stale, done[1:], strict=True):
             if published is None:
-                self._stale.discard(relay_id)
+                self._stale[service_id].discard(relay_id)
+        if not self._stale[service_id]:
+            del self._stale[service_id]
         for one in done:
             if one is not None:
                 raise one

@@ -184,6 +184,21 @@ async def test_off_and_on_with_another_hostname_takes_the_first_one_off(
     assert stage.edge.routes == {}
 
 
+async def test_switching_on_does_not_wait_for_another_to_be_off(stage: Stage) -> None:
+    await live(stage)
+    stage.edge.gate.clear()
+    stage.wish(enabled=False)
+    await until(lambda: stage.edge.waiting)
+    stage.certificates.gate.clear()
+    stage.wish("tools", enabled=True, hostname=OTHER)
+    await stage.reaches(Phase.ORDERING, "tools")
+    stage.edge.gate.set()
+    stage.certificates.gate.set()
+    await stage.reaches(Phase.LIVE, "tools")
+    await stage.reaches(Phase.OFF)
+    assert stage.public() == (OTHER,)
+
+
 def test_a_grant_is_checked_by_whole_labels() -> None:
     check_grant("home.example.com", ("home.example.com",))
     check_grant("a.b.home.example.com", ("x.example.com", "home.example.com"))
