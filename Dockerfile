@@ -17,8 +17,8 @@ ARG BUILD_FROM=ghcr.io/home-assistant/base-debian:trixie
 FROM ${RELAY_FROM} AS parts
 ARG SOURCE_DATE_EPOCH=0
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+RUN apt-get -o Acquire::Retries=5 update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y --no-install-recommends \
         ca-certificates python3 python3-pip python3-setuptools \
     && python3 -m venv --without-pip /opt/hearthgate
 COPY requirements/runtime.txt /src/requirements/
@@ -26,20 +26,21 @@ RUN python3 -m pip --python /opt/hearthgate/bin/python install --no-compile \
         --require-hashes --only-binary :all: --requirement /src/requirements/runtime.txt
 COPY LICENSE README.md pyproject.toml /src/
 COPY app /src/app
-# Byte code whose validity does not hang on file times: those are all the same later.
+# Byte code whose validity does not hang on file times: those are all the same later. One
+# file after the other and one seed, or the bytes would differ from build to build.
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
     && PIP_FIND_LINKS=/wheels python3 -m pip --python /opt/hearthgate/bin/python \
         install --no-compile --no-deps --no-index hearthgate \
     && find /opt/hearthgate/bin -type f ! -name hearthgate -delete \
-    && /opt/hearthgate/bin/python -m compileall -q -j 0 \
+    && PYTHONHASHSEED=0 /opt/hearthgate/bin/python -m compileall -q \
         --invalidation-mode unchecked-hash /opt/hearthgate/lib
 
 # --- the relay, for a VPS -----------------------------------------------------------
 FROM ${RELAY_FROM} AS relay
 ARG SOURCE_DATE_EPOCH=0
 # The number of the user is stable, since folders outside may have to be given to it.
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3 \
+RUN apt-get -o Acquire::Retries=5 update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y --no-install-recommends python3 \
     && groupadd --system --gid 10443 hearthgate \
     && useradd --system --uid 10443 --gid hearthgate --no-create-home \
         --home-dir /data --shell /usr/sbin/nologin hearthgate \
@@ -68,8 +69,8 @@ LABEL org.opencontainers.image.title="Hearthgate relay" \
 # Last, and without a name of its own after it: keep it so.
 FROM ${BUILD_FROM} AS addon
 ARG SOURCE_DATE_EPOCH=0
-RUN apt-get update \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+RUN apt-get -o Acquire::Retries=5 update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y --no-install-recommends \
         haproxy python3 \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/*- /tmp/* \

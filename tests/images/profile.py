@@ -23,7 +23,7 @@ _VARIABLES = {
     "@{multiarch}": "*-linux-gnu*",
 }
 _RULE = re.compile(
-    r"(?:(?:owner|file)\s+)*(/\S+)\s+([rwkmlxiapucC]+)(?:\s*->\s*(\w+))?,$"
+    r"(?:(?:owner|file)\s+)*([/@]\S+)\s+([rwkmlxiapucC]+)(?:\s*->\s*(\w+))?,$"
 )
 _CALL = re.compile(r"^(\d+)\s+(?:\[[^]]*\]\s+)?(\w+)\((.*)$")
 _OPENED = re.compile(r"=\s+\d+<(/[^>]*)>$")
