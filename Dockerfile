@@ -9,7 +9,8 @@
 #
 # Both bases are Debian 13, so one environment fits both. Every Python package comes from
 # the lock with its hash, as a wheel: nothing is compiled, and no compiler gets in. With
-# SOURCE_DATE_EPOCH and the same bases and packages of Debian, the same bytes come out.
+# SOURCE_DATE_EPOCH and the same bases and packages of Debian, the same bytes come out,
+# but for the byte code of one package (attrs).
 ARG RELAY_FROM=docker.io/library/debian:trixie-slim
 ARG BUILD_FROM=ghcr.io/home-assistant/base-debian:trixie
 
@@ -27,7 +28,7 @@ RUN python3 -m pip --python /opt/hearthgate/bin/python install --no-compile \
 COPY LICENSE README.md pyproject.toml /src/
 COPY app /src/app
 # Byte code whose validity does not hang on file times: those are all the same later. One
-# file after the other and one seed, or the bytes would differ from build to build.
+# file after the other and one seed, or far more of it would differ between builds.
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
     && PIP_FIND_LINKS=/wheels python3 -m pip --python /opt/hearthgate/bin/python \
         install --no-compile --no-deps --no-index hearthgate \
