@@ -15,6 +15,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKER := .work/lock/bin/uv
 CODE := app tests
+# Most tests wait more than they compute. A file stays in one process.
+SPREAD := -n 3 --dist loadfile
 # A private mDNS daemon, networks of our own and full disks need root.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 
@@ -39,7 +41,7 @@ demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
-	$(AS_ROOT) $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them
 	$(AS_ROOT) tests/images/run $(abspath $(BIN)/python) $(ARGS)
