@@ -74,6 +74,7 @@ class Exposer:
         self._visit = visit
         self._retry_s = retry_s
         self._on: dict[str, _Served] = {}  # by service id
+        self._unproven: set[str] = set()  # of these, what the edge has not taken yet
         self._statuses: dict[str, Status] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
@@ -354,15 +355,19 @@ class Exposer:
         """
         service_id = exposure.service_id
         before = self._on.get(service_id)
+        if before is None:
+            self._unproven.add(service_id)  # stays if this job is ended meanwhile
         self._on[service_id] = _Served(certificate, exposure.relay_id)
         try:
             await self._apply_edge()
         except HearthgateError:
-            if before is None:
+            if before is None or service_id in self._unproven:
                 del self._on[service_id]
+                self._unproven.discard(service_id)
             else:
                 self._on[service_id] = before
             raise
+        self._unproven.discard(service_id)
 
     async def _apply_edge(self) -> None:
         routes = [
@@ -387,6 +392,7 @@ class Exposer:
     def _drop(self, service_id: str) -> None:
         """Want a service to be served no longer; `_clear` sees to it."""
         served = self._on.pop(service_id, None)
+        self._unproven.discard(service_id)
         if served is not None:
             self._stale.setdefault(service_id, set()).add(served.relay_id)
 

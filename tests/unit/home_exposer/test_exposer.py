@@ -101,6 +101,25 @@ async def test_an_exposure_waits_for_a_relay_that_is_not_joined(stage: Stage) ->
     await stage.reaches(Phase.LIVE)
 
 
+async def test_a_reconnect_hurries_nothing_that_the_edge_has_never_taken(
+    stage: Stage,
+) -> None:
+    """A job that was ended while it served left the service as one that is on."""
+    stage.tunnel.status.state = TunnelState.CONNECTING
+    stage.certificates.issue(NAME)
+    stage.edge.failures = 1
+    await stage.exposer.start()
+    stage.edge.gate.clear()
+    await until(lambda: stage.edge.waiting)
+    stage.exposer.relay_changed("r")  # begins anew
+    stage.edge.failures = 9
+    stage.edge.gate.set()
+    await stage.reaches(Phase.FAILED)
+    job = stage.exposer._jobs["photos"]
+    await stage.relay_comes()
+    assert stage.exposer._jobs["photos"] is job
+
+
 # --- failures -------------------------------------------------------------------------
 
 
