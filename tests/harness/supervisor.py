@@ -9,8 +9,9 @@ roles that it checks, the addresses of its network. No pytest here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 import contextlib
+import threading
 from typing import Any, Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
@@ -204,3 +205,26 @@ async def _known_add_ons_only(
     if not is_open and told != f"Bearer {TOKEN}":
         raise web.HTTPUnauthorized
     return await handler(request)
+
+
+@contextlib.contextmanager
+def in_thread(stand_in: StandInSupervisor) -> Iterator[StandInSupervisor]:
+    """Run a stand-in in a thread of its own, for who blocks the test's loop."""
+    started, ended = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with stand_in:
+            started.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        if not started.wait(30):
+            raise TimeoutError("the stand-in did not start")
+        yield stand_in
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(30)
+        loop.close()

@@ -48,8 +48,8 @@ class WebServer:
         home: HomeApi,
         authenticator: Authenticator,
         *,
-        host: str,
-        port: int,
+        host: str | None,
+        port: int = 0,
         unix_socket: Path | None = None,
         page: Path = PAGE_FOLDER,
         own_host: Callable[[web.Request], str] = lambda request: request.host,
@@ -57,6 +57,8 @@ class WebServer:
         live: LivePages | None = None,
     ) -> None:
         """Read the page's files; open nothing yet. Port 0 lets the system pick one.
+
+        Without a host it is served on the UNIX socket alone.
 
         `own_host` tells the host and port that the browser believes to talk to, for
         who serves this behind a proxy that changes the Host header. `peers` are the
@@ -83,9 +85,11 @@ class WebServer:
     async def start(self) -> None:
         """Serve. Raises WebNotStartedError, with nothing left open."""
         try:
-            listener = _tcp_listener(*self._address)
-            self._port = listener.getsockname()[1]
-            await self._serve(listener, self._authenticator, self._peers)
+            host, port = self._address
+            if host is not None:
+                listener = _tcp_listener(host, port)
+                self._port = listener.getsockname()[1]
+                await self._serve(listener, self._authenticator, self._peers)
             if self._unix_socket is not None:
                 unix = _unix_listener(self._unix_socket)
                 self._bound = self._unix_socket
