@@ -25,18 +25,22 @@ from hearthgate.home.certificates import (
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.edge import Edge, EdgeSettings
+from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Origin, Service, Target
+from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
-from hearthgate.home.settings import HomeSettings
+from hearthgate.home.settings import HassOptions, HomeSettings
 from hearthgate.home.state_file import home_state_store
 from hearthgate.home.tunnel.errors import RelayAwayError
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.home.tunnels import Tunnels
+from hearthgate.home.views import Json
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.login import Login
@@ -107,6 +111,7 @@ class Agent:
             self._certificates,
             on_change=self._service_changed,
         )
+        self._hass = self._make_hass(settings.hass)
         self._home = Home(
             self._store,
             self._services,
@@ -115,18 +120,37 @@ class Agent:
             self._feed,
             acme=settings.acme,
             icons=icons,
+            hass=self._hass,
         )
         self._login = Login(data)
-        self._hass: Hass | None = None
-        if settings.hass.token is not None:
-            self._hass = Hass(
-                settings.hass,
-                settings.hass.token,
-                self._discovery.probe,
-                on_change=self._sighted,
-                on_lost=self._services.lost,
-            )
         self._webs: list[WebServer] = []
+
+    def _make_hass(self, options: HassOptions) -> Hass | None:
+        if options.token is None:
+            return None
+        return Hass(
+            options,
+            options.token,
+            self._discovery.probe,
+            PublicSide(
+                HOME_ASSISTANT,
+                self._store,
+                self._exposer,
+                self._tunnels,
+                self._certificates,
+            ),
+            target=self._core_target,
+            on_service=self._sighted,
+            on_lost=self._services.lost,
+            on_change=self._hass_changed,
+        )
+
+    def _core_target(self) -> Target | None:
+        """Return where the edge finds Core, or would find it."""
+        try:
+            return self._services.get(HOME_ASSISTANT).target
+        except ServiceUnknownError:
+            return None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then end every part, visitors last."""
@@ -271,6 +295,11 @@ class Agent:
 
     def _service_changed(self, service_id: str) -> None:
         self._home.service_changed(service_id)
+        if service_id == HOME_ASSISTANT and self._hass is not None:
+            self._hass.exposure_changed()
+
+    def _hass_changed(self, view: Json) -> None:
+        self._feed.publish({"type": "hass", "hass": view})
 
     def _service_gone(self, service_id: str) -> None:
         self._home.service_gone(service_id)

@@ -90,3 +90,12 @@ class NoPublicAddressError(HearthgateError):
     message = "Home Assistant is not on the Internet."
     hint = "Switch it on first."
     status = 409
+
+
+class TrialElsewhereError(HearthgateError):
+    """Raise if Core's HTTP settings have been changed elsewhere and not confirmed."""
+
+    code = "trial_elsewhere"
+    message = "Home Assistant has new network settings that nobody has confirmed yet."
+    hint = "Confirm them in Home Assistant, or wait five minutes, then try again."
+    status = 409
