@@ -26,16 +26,21 @@ NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
-.PHONY: help demo test bench lint format lock clean
+.PHONY: help demo test test-hass bench lint format lock clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it and ends
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
-	$(AS_ROOT) $(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest --cov --cov-report=term:skip-covered \
+		--ignore=tests/hass $(ARGS)
+
+test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
+	$(AS_ROOT) tests/tools/hass
+	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
 
 bench: need-bench .venv/.ready-bench ## measure the way of a byte; ARGS=--publish keeps the chart
 	$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)

@@ -140,6 +140,16 @@ class CoreProcess:
             *(str(program), "--config", inside, "--skip-pip"),
         ]
 
+    async def restart(self) -> None:
+        """Let Core restart by its own service, and wait until it is back."""
+        starts = self.starts
+        with contextlib.suppress(ProcessError, TypeError):  # it may be gone at once
+            await self.ask("call_service", domain="homeassistant", service="restart")
+        async with asyncio.timeout(_START_S), ClientSession() as client:
+            while self.starts == starts:  # noqa: ASYNC110  no event
+                await asyncio.sleep(0.1)
+            await self._until_up(client)
+
     # --- what its owner does ----------------------------------------------------------
 
     async def _onboard(self) -> None:
