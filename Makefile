@@ -22,7 +22,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
 NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
-	fonts-dejavu-core iproute2
+	fonts-dejavu-core iproute2 mosquitto:mosquitto
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 

@@ -27,8 +27,10 @@ from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.hass.broker import Entities, lasting_id
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
@@ -122,6 +124,12 @@ class Agent:
             icons=icons,
             hass=self._hass,
         )
+        self._entities = Entities(
+            self._home,
+            lasting_id(data / "entities-id"),
+            self._find_broker,
+            prefix=settings.mqtt.discovery_prefix,
+        )
         self._login = Login(data)
         self._webs: list[WebServer] = []
 
@@ -144,6 +152,13 @@ class Agent:
             on_lost=self._services.lost,
             on_change=self._hass_changed,
         )
+
+    async def _find_broker(self) -> Broker | None:
+        """Return the broker of the settings, else the Supervisor's."""
+        mqtt = self._settings.mqtt
+        if mqtt.host is not None:
+            return Broker(mqtt.host, mqtt.port, mqtt.username, mqtt.password, mqtt.tls)
+        return await self._hass.supervisor.broker() if self._hass else None
 
     def _core_target(self) -> Target | None:
         """Return where the edge finds Core, or would find it."""
@@ -182,6 +197,8 @@ class Agent:
         }
         if self._settings.discovery.enabled:
             parts["discovery"] = self._discover()
+        if self._hass is not None or self._settings.mqtt.host is not None:
+            parts["entities"] = self._entities.run()
         if self._hass is not None:
             parts["Home Assistant"] = self._hass.run()
             parts["page"] = self._serve_page_in(self._hass)

@@ -13,6 +13,8 @@ import { HgElement, properties } from "../element.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
 
+const BUSY = { restarting: "hass.restarting", verifying: "hass.verifying" };
+const WAYS = { api: "hass.by_api", yaml: "hass.by_yaml" };
 const LOGIN_ATTEMPTS = 5; // what we recommend: enough for typing errors
 
 class HgHass extends HgElement {
@@ -51,7 +53,7 @@ class HgHass extends HgElement {
     const { hass } = this;
     const trust = hass?.trust;
     const refused = trust?.state === "refused";
-    const busy = ["restarting", "verifying"].includes(trust?.state);
+    const busy = Object.hasOwn(BUSY, trust?.state ?? "");
     const other = Boolean(hass?.public_url) && trust?.state === "accepted"
       && hass.external_url !== hass.public_url.replace(/\/$/, "");
     const open = trust?.state === "accepted" && trust.by === "api"
@@ -60,8 +62,8 @@ class HgHass extends HgElement {
     if (this.hidden) return;
     this.notice.level = busy ? "info" : "warning";
     this.notice.problem = busy
-      ? { message: t(`hass.${trust.state}`), hint: t("hass.busy_hint") }
-      : refused ? { message: t("hass.refused"), hint: t(`hass.by_${trust.by ?? "api"}`) } : null;
+      ? { message: t(BUSY[trust.state]), hint: t("hass.busy_hint") }
+      : refused ? { message: t("hass.refused"), hint: t(WAYS[trust.by] ?? WAYS.api) } : null;
     this.changes.hidden = !refused || trust.by !== "api";
     this.changes.replaceChildren(...(trust.changes ?? []).flatMap(({ name, before, after }) => [
       h("dt", {}, name), h("dd", {}, before ? `${before} → ${after}` : after)]));
