@@ -22,14 +22,19 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
 NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
-	fonts-dejavu-core iproute2 mosquitto:mosquitto
+	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
+	mosquitto:mosquitto
+NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
+	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
+	apparmor_parser:apparmor strace:strace
+NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
-.PHONY: help demo test test-hass bench lint format lock clean
+.PHONY: help demo test test-hass test-images bench lint format pictures lock clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it and ends
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
@@ -42,6 +47,9 @@ test-hass: need-test .venv/.ready ## the tests with two real releases of Home As
 	$(AS_ROOT) tests/tools/hass
 	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
 
+test-images: need-test-images .venv/.ready ## build both images, do the main job between them
+	$(AS_ROOT) tests/images/run $(abspath $(BIN)/python) $(ARGS)
+
 bench: need-bench .venv/.ready-bench ## measure the way of a byte; ARGS=--publish keeps the chart
 	$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)
 
@@ -53,6 +61,9 @@ lint: .venv/.ready ## ruff and mypy, without changing anything
 format: .venv/.ready ## let ruff mend and format what it can
 	$(BIN)/ruff check --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+pictures: need-pictures ## draw the store's icon and logo from the page's icon
+	tests/tools/store_pictures
 
 lock: $(LOCKER) ## lock the dependencies again; UPGRADE=1 takes the newest versions
 	@for name in dev runtime bench; do tests/tools/lock $(LOCKER) "$$name" $(if $(UPGRADE),--upgrade); done

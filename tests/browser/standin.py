@@ -108,6 +108,7 @@ class StandIn:
         self.relays: dict[str, Json] = {}
         self.services: dict[str, Json] = {}
         self.staging = False
+        self.damage: Json | None = None
         self.password: str | None = None
         self.forbidden = False  # as to someone who is no administrator
         self.calls: asyncio.Queue[tuple[str, str, Json]] = asyncio.Queue()
@@ -284,6 +285,7 @@ class StandIn:
             "home": {
                 "version": "0.1.0",
                 "acme": {"directory": "test", "staging": self.staging},
+                "damage": self.damage,
             },
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),

@@ -33,6 +33,19 @@ async def test_first_run_explains_itself_and_joins_a_relay(
     await expect(page.get_by_role("switch")).to_be_enabled()
 
 
+async def test_a_state_file_that_was_set_aside_is_told_with_its_place(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(relay())
+    path = "/data/state.yaml.damaged-1"
+    home.damage = {"path": path, "reason": "its version is <b>7</b>"}
+    page = await open_page()
+    notice = page.locator("hg-problem").filter(has_text="At the last start")
+    await expect(notice).to_contain_text(path)
+    await expect(notice).to_contain_text("its version is <b>7</b>")
+    await expect(notice).to_contain_text("Look whether relays")
+
+
 async def test_login_says_what_is_wrong_lets_in_and_logs_out(
     home: StandIn, open_page: OpenPage
 ) -> None:

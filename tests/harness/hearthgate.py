@@ -85,7 +85,7 @@ class Process:
 
     def start(self) -> None:
         """Start, and wait until it is ready. Raises ProcessError."""
-        self._log_from = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "hearthgate", *self._arguments],

@@ -143,6 +143,10 @@ class Scene:
         """A service at home."""
         return _there(self._web)
 
+    def use(self, home: HomeProcess) -> None:
+        """Let another home be the one of this scene; its owner starts and ends it."""
+        self._home = home
+
     # --- what a user does -------------------------------------------------------------
 
     async def pair(self, address: str | None = None) -> None:
@@ -199,7 +203,7 @@ class Scene:
         source: the visitor's own address, any of 127.0.0.0/8.
         """
         connector = TCPConnector(
-            resolver=_AtRelay(self.relay.https_port),
+            resolver=AtRelay(self.relay.https_port),
             use_dns_cache=False,
             ssl=await asyncio.to_thread(self.trust),
             local_addr=(source, 0) if source else None,
@@ -269,7 +273,7 @@ class Scene:
         return out
 
 
-class _AtRelay(AbstractResolver):
+class AtRelay(AbstractResolver):
     """Find every name at the relay."""
 
     def __init__(self, port: int) -> None:

@@ -119,6 +119,19 @@ async def test_a_refused_replaces_is_ordered_again_without(
     assert home.certificates.problem(HOME) is None
 
 
+async def test_a_renewal_that_takes_long_does_not_hold_up_who_has_a_certificate(
+    ca: FakeCa, home: Home
+) -> None:
+    """A new password for an exposure once waited minutes for a renewal."""
+    ca.suggests = False
+    first = await home.ensure()
+    ca.hang.add("/order")
+    async with renewing(home):
+        move(home, ca, 61 * DAY)
+        await asyncio.wait_for(ca.reached.wait(), 30)
+        assert await asyncio.wait_for(home.ensure(), 10) == first
+
+
 async def test_without_renewal_information_the_backstop_decides(
     ca: FakeCa, home: Home
 ) -> None:

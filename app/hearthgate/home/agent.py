@@ -48,6 +48,7 @@ from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.login import Login
 from hearthgate.home.web.server import WebServer
 from hearthgate.home.web.users import NoLogin
+from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
@@ -183,7 +184,7 @@ class Agent:
                     ]
                     await self._begin()
                     await stop.wait()
-                    await self._close_pages()
+                    await self._leave()
                     for task in parts:
                         task.cancel()
             finally:
@@ -214,10 +215,18 @@ class Agent:
         for relay in self._store.value.relays:
             await self._tunnels.start(relay, self._exposer.hostnames(relay.id))
 
-    async def _close(self) -> None:
+    async def _leave(self) -> None:
+        """Take no more wishes and visitors, while the edge still serves its last ones.
+
+        The other way round the relay would give visitors to a closed door. Twice does
+        no harm.
+        """
         await self._close_pages()
         await self._exposer.close()
         await self._tunnels.close()
+
+    async def _close(self) -> None:
+        await self._leave()
         if self._hass is not None:
             await self._hass.close()
         await self._store.close()
@@ -240,7 +249,8 @@ class Agent:
         await self._serve(web)
         _LOGGER.info("The page is at http://%s:%d/", settings.web.host, web.port)
         if password is not None:
-            _LOGGER.info(
+            # Shown at every log level: it cannot be shown again.
+            logging.getLogger(PLAIN).info(
                 "The password for the page is %s (shown only this once; set your own "
                 "with HEARTHGATE_PASSWORD)",
                 password,

@@ -7,9 +7,16 @@ import asyncio
 import json
 import os
 from pathlib import Path
+import time
 from typing import Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    UnixConnector,
+)
 import click
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +29,8 @@ from hearthgate.log import set_up_log
 from hearthgate.settings import load_settings
 
 _REQUEST_TIMEOUT_S = 60.0
+_OFF_DEADLINE_S = 30.0  # a second is usual; the relay may be slow to answer
+_LOOK_S = 0.1
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _data = click.option("--data", metavar="FOLDER", help="Where the home keeps its state.")
 _settings = click.option("--settings", metavar="FILE", help="A settings file (YAML).")
@@ -33,6 +42,30 @@ class AgentNotRunningError(HearthgateError):
     code = "agent_not_running"
     message = "No home is running with the data folder {data}."
     hint = "Start it with: hearthgate home run --data {data}"
+
+
+class AgentNotAllowedError(HearthgateError):
+    """Raise if the agent's socket belongs to somebody else."""
+
+    code = "agent_not_allowed"
+    message = "The home with the data folder {data} belongs to another user."
+    hint = "Run this command as the user that the home runs as, or as root."
+
+
+class AgentSlowError(HearthgateError):
+    """Raise if an agent is there and does not answer in time."""
+
+    code = "agent_slow"
+    message = "The home with the data folder {data} did not answer in {seconds} s."
+    hint = "What was asked for may still happen. See: hearthgate home status"
+
+
+class NotHiddenError(HearthgateError):
+    """Raise if a service is not off in time."""
+
+    code = "not_hidden"
+    message = "{name} is not off yet after {seconds} s{why}."
+    hint = "The home goes on trying. See: hearthgate home status"
 
 
 class AgentAnswerError(HearthgateError):
@@ -171,8 +204,28 @@ def expose(
 @click.argument("service_id")
 def hide(*, data: str | None, settings: str | None, service_id: str) -> None:
     """Take the service SERVICE_ID off the Internet, at once."""
-    service = _set_exposure(_load(settings, data=data), service_id, {"enabled": False})
+    loaded = _load(settings, data=data)
+    service = _set_exposure(loaded, service_id, {"enabled": False})
+    _wait_until_off(loaded, service)
     click.echo(f"{service['name']} is off.")
+
+
+def _wait_until_off(settings: HomeSettings, service: dict[str, Any]) -> None:
+    """Return once nobody can visit a service any more. Raises NotHiddenError."""
+    deadline = time.monotonic() + _OFF_DEADLINE_S
+    while (exposure := service["exposure"]) and exposure["status"]["phase"] != "off":
+        if time.monotonic() > deadline:
+            problem = exposure["status"]["problem"]
+            why = f": {problem['message'].rstrip('.')}" if problem else ""
+            raise NotHiddenError(
+                name=service["name"], seconds=round(_OFF_DEADLINE_S), why=why
+            )
+        time.sleep(_LOOK_S)
+        state = _ask(settings, "GET", "/api/state")
+        found = [one for one in state["services"] if one["id"] == service["id"]]
+        if not found:
+            return  # it was removed meanwhile
+        service = found[0]
 
 
 def _set_exposure(
@@ -184,7 +237,10 @@ def _set_exposure(
 def _ask(
     settings: HomeSettings, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Ask the running agent. Raises AgentNotRunningError, AgentAnswerError."""
+    """Ask the running agent.
+
+    Raises AgentNotRunningError, AgentNotAllowedError, AgentSlowError, AgentAnswerError.
+    """
     return asyncio.run(_request(settings.data, method, path, body))
 
 
@@ -200,8 +256,18 @@ async def _request(
             ) as response:
                 answer: dict[str, Any] = await response.json()
         except (ClientError, OSError) as err:
-            raise AgentNotRunningError(data=data) from err
+            raise _no_answer(err, data) from err
     if "error" in answer:
         error = answer["error"]
         raise AgentAnswerError(message=error["message"], hint=error["hint"])
     return answer
+
+
+def _no_answer(err: Exception, data: Path) -> HearthgateError:
+    """Return why there is no answer, in words."""
+    cause = err.os_error if isinstance(err, ClientConnectorError) else err
+    if isinstance(cause, PermissionError):
+        return AgentNotAllowedError(data=data)
+    if isinstance(cause, TimeoutError):
+        return AgentSlowError(data=data, seconds=round(_REQUEST_TIMEOUT_S))
+    return AgentNotRunningError(data=data)

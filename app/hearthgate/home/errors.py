@@ -30,6 +30,24 @@ class ServicesFullError(HearthgateError):
     status = 409
 
 
+class ExposuresFullError(HearthgateError):
+    """Raise if no more exposures can be kept."""
+
+    code = "exposures_full"
+    message = "There is no room for more than {limit} services with a hostname."
+    hint = "Remove services that you no longer need."
+    status = 409
+
+
+class RelaysFullError(HearthgateError):
+    """Raise if no more relays can be kept."""
+
+    code = "relays_full"
+    message = "This home has {limit} relays already, and no room for more."
+    hint = "Forget a relay that you no longer need. The pairing code was not used."
+    status = 409
+
+
 class RelayUnknownError(HearthgateError):
     """Raise if there is no relay with an id."""
 
@@ -37,6 +55,15 @@ class RelayUnknownError(HearthgateError):
     message = "This relay is not there any more."
     hint = "Load the page again."
     status = 404
+
+
+class RelayForgottenError(HearthgateError):
+    """Raise if an exposure names a relay that this home has not joined."""
+
+    code = "relay_forgotten"
+    message = "This home has not joined the relay that the hostname belongs to."
+    hint = "Pair with that relay again, or switch off and on to choose another one."
+    status = 409
 
 
 class NoRelayError(HearthgateError):
@@ -68,6 +95,14 @@ class HostnameNotGrantedError(HearthgateError):
     status = 409
 
 
+class NothingGrantedError(HostnameNotGrantedError):
+    """Raise if a relay grants no hostname at all."""
+
+    code = "nothing_granted"
+    message = "The relay lets your home use no hostname, so {hostname} neither."
+    hint = "Ask the relay's owner for a pairing code with a domain."
+
+
 class HostnameInUseError(HearthgateError):
     """Raise if another exposure has a hostname."""
 
@@ -86,3 +121,12 @@ class NotSeenFromOutsideError(HearthgateError):
     )
     hint = "The log of the relay says more. It is tried again by itself."
     status = 502
+
+
+class ExposureBugError(HearthgateError):
+    """Raise in place of an exception that nobody has thought of."""
+
+    code = "exposure_bug"
+    message = "Switching was ended by a bug in Hearthgate ({reason})."
+    hint = "It is tried again by itself. The log has more; please report it."
+    status = 500

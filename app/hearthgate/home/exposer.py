@@ -1,24 +1,30 @@
 """Bring each exposure to where the user wants it, and keep it there.
 
     on:   relay connected? ─▶ DNS ─▶ order ─▶ proof ─▶ edge ─▶ relay ─▶ visit ─▶ live
-    off:  relay (cuts at once) ─▶ edge
+    off:  relay (cuts its visitors) and edge, both at once
 
 One job per exposure at a time; a new wish ends the old job. Jobs of different
-exposures do not wait for each other. What has a certificate is on at once after a
-start, without any job.
+exposures share the edge, which takes one change after the other, and nothing else.
+What has a certificate and a relay is on at once after a start, without any job.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 import contextlib
 from dataclasses import dataclass
 import logging
+from pathlib import Path
 import time
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.certificates import Certificate, Certificates, Step
 from hearthgate.home.edge import Edge, Route
-from hearthgate.home.errors import HostnameNotGrantedError, RelayUnknownError
+from hearthgate.home.errors import (
+    ExposureBugError,
+    HostnameNotGrantedError,
+    RelayForgottenError,
+)
+from hearthgate.home.grant import check_grant
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Phase, Problem, Status
 from hearthgate.home.tunnel.errors import RelayAwayError, RelayRefusedError
@@ -29,7 +35,8 @@ from hearthgate.tasks import Tasks
 
 _LOGGER = logging.getLogger(__name__)
 
-_RETRY_S = (10.0, 60.0, 600.0, 3600.0)  # of what may mend itself, the last one repeats
+RETRY_S = (10.0, 60.0, 600.0, 3600.0)
+Visit = Callable[[str, int, str, Path], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +58,28 @@ class Exposer:
         certificates: Certificates,
         *,
         on_change: Callable[[str], None],
+        visit: Visit = visit,
+        retry_s: Sequence[float] = RETRY_S,
     ) -> None:
+        """Take the parts; none of them is closed here.
+
+        visit proves that a hostname leads here, see `home.visit`. retry_s: how long to
+        wait after failures of what may mend itself; the last one repeats.
+        """
         self._store = store
         self._tunnels = tunnels
         self._edge = edge
         self._certificates = certificates
         self._on_change = on_change
+        self._visit = visit
+        self._retry_s = retry_s
         self._on: dict[str, _Served] = {}  # by service id
         self._statuses: dict[str, Status] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
-        self._stale: set[str] = set()  # relay ids that may show what is not on
+        self._connected: set[str] = set()  # relay ids
+        # By service id: relay ids that may still show what is not on any more.
+        self._stale: dict[str, set[str]] = {}
         self._tried: set[str] = set()  # service ids whose certificate was asked for
         self._tasks = Tasks()
 
@@ -75,21 +93,32 @@ class Exposer:
             sorted(
                 one.hostname
                 for one in self._store.value.exposures
-                if one.relay_id == relay_id and one.service_id in self._on
+                if one.relay_id == relay_id and self._is_served(one)
             )
         )
 
+    def _is_served(self, exposure: Exposure) -> bool:
+        """Tell whether an exposure is on as it is wanted now, not as it was before."""
+        served = self._on.get(exposure.service_id)
+        return served is not None and not _is_another(served, exposure)
+
     async def start(self) -> None:
         """Serve all that has a certificate; begin jobs for the rest."""
-        wanted = [one for one in self._store.value.exposures if one.enabled]
+        state = self._store.value
+        wanted = [one for one in state.exposures if one.enabled]
         for exposure in wanted:
             certificate = self._certificates.get(exposure.hostname)
-            if certificate is not None:
+            if certificate is not None and state.relay(exposure.relay_id) is not None:
                 self._on[exposure.service_id] = _Served(certificate, exposure.relay_id)
                 self._tried.add(exposure.service_id)
                 self._set(exposure.service_id, Phase.WAITING)
         self._look_after()
-        await self._apply_edge()
+        try:
+            await self._apply_edge()
+        except HearthgateError as err:
+            # Without an edge the page must be there all the same, to say why.
+            _LOGGER.error("%s %s", err, err.advice)  # noqa: TRY400  in words
+            self._on.clear()
         for exposure in wanted:
             if exposure.service_id not in self._on:
                 self._begin(exposure.service_id)
@@ -105,30 +134,65 @@ class Exposer:
 
     def relay_changed(self, relay_id: str) -> None:
         """Take that a relay came, went or answered."""
+        has_come = self._has_come(relay_id)
         for exposure in self._store.value.exposures:
             service_id = exposure.service_id
             if exposure.relay_id != relay_id or not exposure.enabled:
                 continue
-            if service_id in self._on and service_id not in self._jobs:
+            status = self.status(service_id)
+            may_help = has_come and self._may_help(service_id, status.problem)
+            if status.phase is Phase.FAILED and may_help:
+                self._begin(service_id)  # also if a job waits for its next try
+            elif service_id in self._on and service_id not in self._jobs:
                 self._settle(exposure)
-            elif self.status(service_id).phase is Phase.WAITING:
+            elif status.phase is Phase.WAITING:
                 self._begin(service_id)
+
+    def _has_come(self, relay_id: str) -> bool:
+        """Tell whether a relay is connected that was not when we last looked."""
+        tunnel = self._tunnels.get(relay_id)
+        if tunnel is None or not _is_up(tunnel):
+            self._connected.discard(relay_id)
+            return False
+        was_there = relay_id in self._connected
+        self._connected.add(relay_id)
+        return not was_there
+
+    def _may_help(self, service_id: str, problem: Problem | None) -> bool:
+        """Tell whether a new session could mend a failure.
+
+        It could if the way through the relay failed, or if nothing else would ever try
+        again. A certificate that was refused is no nearer than before.
+        """
+        if service_id in self._on or problem is None or problem.retry_at is None:
+            return True
+        return problem.code == RelayRefusedError.code
 
     async def renewed(self, certificate: Certificate) -> None:
         """Serve a new certificate, or go on where there was none before."""
         for exposure in self._store.value.exposures:
             if exposure.hostname != certificate.hostname or not exposure.enabled:
                 continue
-            if exposure.service_id in self._on:
-                self._on[exposure.service_id] = _Served(certificate, exposure.relay_id)
-                await self._apply_edge()
-                self._on_change(exposure.service_id)
-            elif exposure.service_id not in self._jobs:
-                self._begin(exposure.service_id)
+            service_id = exposure.service_id
+            if service_id in self._on:
+                self._on[service_id] = _Served(certificate, exposure.relay_id)
+                await self._refresh(service_id)
+                self._on_change(service_id)
+            elif service_id not in self._jobs:
+                self._begin(service_id)
 
-    async def moved(self) -> None:
-        """Serve exposures at the addresses that the store says now."""
-        await self._apply_edge()
+    async def moved(self, service_id: str) -> None:
+        """Serve an exposure at the address that the store says now."""
+        if service_id in self._on:
+            await self._refresh(service_id)
+
+    async def _refresh(self, service_id: str) -> None:
+        """Bring to the edge what has changed; if it fails, a job tries again."""
+        try:
+            await self._apply_edge()
+        except HearthgateError as err:
+            _LOGGER.warning("%s: %s %s", service_id, err, err.advice)
+            self._begin(service_id)
 
     # --- jobs ---------------------------------------------------------------------
 
@@ -149,36 +213,43 @@ class Exposer:
                 del self._jobs[service_id]
 
     async def _carry_out(self, service_id: str) -> None:
-        exposure = self._store.value.exposure(service_id)
-        if exposure is None or not exposure.enabled:
-            await self._switch_off(service_id)
-            return
+        """Switch on or off as the store says, until that has worked or cannot."""
         while True:
+            exposure = self._store.value.exposure(service_id)
             try:
-                await self._switch_on(exposure)
+                if exposure is None or not exposure.enabled:
+                    await self._switch_off(service_id)
+                else:
+                    await self._switch_on(exposure)
             except HearthgateError as err:
-                delay_s = self._failed(exposure, err)
-                if delay_s is None:
-                    return
-                await asyncio.sleep(delay_s)
+                delay_s = self._failed(service_id, exposure, err)
+            except Exception as err:  # a bug must not leave it as it is for good
+                _LOGGER.exception("%s: ended by a bug", service_id)
+                bug = ExposureBugError(reason=type(err).__name__)
+                delay_s = self._failed(service_id, exposure, bug)
             else:
                 self._failures.pop(service_id, None)
                 return
+            if delay_s is None:
+                return
+            await asyncio.sleep(delay_s)
 
     async def _switch_on(self, exposure: Exposure) -> None:
         service_id = exposure.service_id
-        tunnel = self._tunnels.get(exposure.relay_id)
-        if tunnel is None:
-            raise RelayUnknownError
         served = self._on.get(service_id)
         if served is not None and _is_another(served, exposure):
             # Before anything is awaited: the new hostname must not be shown as live.
             self._set(service_id, Phase.SWITCHING_ON)
-            await self._take_off(service_id)
-        if tunnel.status.state is not TunnelState.CONNECTED:
-            await self._wait_for_relay(exposure)
+            self._drop(service_id)
+        await self._clear(service_id)
+        tunnel = self._tunnels.get(exposure.relay_id)
+        if tunnel is None:
+            if self._store.value.relay(exposure.relay_id) is None:
+                raise RelayForgottenError
+            raise RelayAwayError  # not started yet; `relay_changed` goes on
+        if not await self._is_connected(exposure, tunnel):
             return
-        _check_grant(exposure, tunnel)
+        check_grant(exposure.hostname, tunnel.status.domains)
         self._set(service_id, Phase.CHECKING_DNS)
 
         def progress(step: Step) -> None:
@@ -192,26 +263,33 @@ class Exposer:
             self._tried.add(service_id)  # from here on the renewal timer goes on
             self._look_after()
         self._set(service_id, Phase.SWITCHING_ON)
-        self._on[service_id] = _Served(certificate, exposure.relay_id)
-        await self._apply_edge()
+        await self._serve(exposure, certificate)
         refused = await tunnel.publish(self.hostnames(exposure.relay_id))
         if exposure.hostname in refused:
             del self._on[service_id]
             await self._apply_edge()
             raise RelayRefusedError(message=refused[exposure.hostname], hint="")
         address, port = tunnel.peer
-        await visit(address, port, exposure.hostname, certificate.path)
+        await self._visit(address, port, exposure.hostname, certificate.path)
         self._set(service_id, Phase.LIVE)
         _LOGGER.info("%s: Live, leading to %s", exposure.hostname, exposure.target.url)
 
-    async def _wait_for_relay(self, exposure: Exposure) -> None:
-        """Leave it as far as it is; `relay_changed` goes on."""
+    async def _is_connected(self, exposure: Exposure, tunnel: Tunnel) -> bool:
+        """Tell whether the relay is there; if not, leave it as far as it can be.
+
+        `relay_changed` goes on then. It leaves alone what has a job, so nothing may be
+        awaited between the last look at the relay and the end of this job.
+        """
+        if _is_up(tunnel):
+            return True
         certificate = self._certificates.get(exposure.hostname)
         if certificate is not None:
-            self._on[exposure.service_id] = _Served(certificate, exposure.relay_id)
-            await self._apply_edge()
+            await self._serve(exposure, certificate)
             await self._publish(exposure.relay_id)
+        if _is_up(tunnel):
+            return True
         self._set(exposure.service_id, Phase.WAITING)
+        return False
 
     async def _switch_off(self, service_id: str) -> None:
         exposure = self._store.value.exposure(service_id)
@@ -219,8 +297,9 @@ class Exposer:
         self._look_after()
         if service_id in self._on:
             self._set(service_id, Phase.SWITCHING_OFF)
+        self._drop(service_id)
         try:
-            await self._take_off(service_id)
+            await self._clear(service_id)
         except HearthgateError as err:
             _LOGGER.warning("%s: Switched off, but: %s %s", service_id, err, err.advice)
         self._set(service_id, Phase.OFF)
@@ -229,24 +308,30 @@ class Exposer:
         else:
             _LOGGER.info("%s: Off", exposure.hostname)
 
-    def _failed(self, exposure: Exposure, err: HearthgateError) -> float | None:
+    def _failed(
+        self, service_id: str, exposure: Exposure | None, err: HearthgateError
+    ) -> float | None:
         """Show why it failed; return when to try again, None for never by itself."""
-        service_id = exposure.service_id
         if isinstance(err, RelayAwayError):
             self._set(service_id, Phase.WAITING)
             return None
-        renewal = self._certificates.problem(exposure.hostname)
+        hostname = exposure.hostname if exposure else service_id
+        _LOGGER.warning("%s: %s %s", hostname, err, err.advice)
+        if isinstance(err, RelayForgottenError):
+            problem = Problem(err.code, str(err), err.advice)
+            self._set(service_id, Phase.WAITING, problem)
+            return None
+        renewal = self._certificates.problem(hostname) if exposure else None
         count = self._failures.get(service_id, 0)
         self._failures[service_id] = count + 1
         retry_at: float | None = None
         delay_s: float | None = None
         if renewal is not None and service_id not in self._on:
             retry_at = renewal.retry_at  # the renewal timer goes on, see `renewed`
-        elif not isinstance(err, HostnameNotGrantedError | RelayUnknownError):
-            delay_s = _RETRY_S[min(count, len(_RETRY_S) - 1)]
+        elif not isinstance(err, HostnameNotGrantedError):
+            delay_s = self._retry_s[min(count, len(self._retry_s) - 1)]
             retry_at = time.time() + delay_s
         problem = Problem(err.code, str(err), err.advice, retry_at)
-        _LOGGER.warning("%s: %s %s", exposure.hostname, err, err.advice)
         self._set(service_id, Phase.FAILED, problem)
         return delay_s
 
@@ -262,21 +347,35 @@ class Exposer:
             ]
         )
 
+    async def _serve(self, exposure: Exposure, certificate: Certificate) -> None:
+        """Take an exposure into the edge; one that it refuses is not wanted any more.
+
+        Otherwise that one would be in the way of every later change.
+        """
+        service_id = exposure.service_id
+        before = self._on.get(service_id)
+        self._on[service_id] = _Served(certificate, exposure.relay_id)
+        try:
+            await self._apply_edge()
+        except HearthgateError:
+            if before is None:
+                del self._on[service_id]
+            else:
+                self._on[service_id] = before
+            raise
+
     async def _apply_edge(self) -> None:
-        routes = []
-        for exposure in self._store.value.exposures:
-            served = self._on.get(exposure.service_id)
-            if served is None or _is_another(served, exposure):
-                continue
-            routes.append(
-                Route(
-                    hostname=exposure.hostname,
-                    target=exposure.target,
-                    certificate=served.certificate.path,
-                    access=exposure.access,
-                    name=exposure.name,
-                )
+        routes = [
+            Route(
+                hostname=exposure.hostname,
+                target=exposure.target,
+                certificate=self._on[exposure.service_id].certificate.path,
+                access=exposure.access,
+                name=exposure.name,
             )
+            for exposure in self._store.value.exposures
+            if self._is_served(exposure)
+        ]
         await self._edge.apply(routes)
 
     async def _publish(self, relay_id: str) -> None:
@@ -285,24 +384,31 @@ class Exposer:
             with contextlib.suppress(RelayAwayError):
                 await tunnel.publish(self.hostnames(relay_id))
 
-    async def _take_off(self, service_id: str) -> None:
-        """Serve a service no longer, at the edge and at its relay.
+    def _drop(self, service_id: str) -> None:
+        """Want a service to be served no longer; `_clear` sees to it."""
+        served = self._on.pop(service_id, None)
+        if served is not None:
+            self._stale.setdefault(service_id, set()).add(served.relay_id)
+
+    async def _clear(self, service_id: str) -> None:
+        """Take off what was dropped of a service, at the edge and at its relay.
 
         At both at once, because a relay that is slow to answer must not keep visitors
         inside. Does what a job that was ended in the middle of this has left to do.
         """
-        served = self._on.pop(service_id, None)
-        if served is not None:
-            self._stale.add(served.relay_id)
-        if not self._stale:
+        stale = list(self._stale.get(service_id, ()))
+        if not stale:
             return
-        stale = list(self._stale)
         done = await asyncio.gather(
             self._apply_edge(), *map(self._publish, stale), return_exceptions=True
         )
-        self._stale.difference_update(stale)
+        for relay_id, published in zip(stale, done[1:], strict=True):
+            if published is None:
+                self._stale[service_id].discard(relay_id)
+        if not self._stale[service_id]:
+            del self._stale[service_id]
         for one in done:
-            if isinstance(one, BaseException):
+            if one is not None:
                 raise one
 
     def _settle(self, exposure: Exposure) -> None:
@@ -331,13 +437,8 @@ class Exposer:
             self._on_change(service_id)
 
 
-def _check_grant(exposure: Exposure, tunnel: Tunnel) -> None:
-    domains = tunnel.status.domains
-    name = exposure.hostname
-    if not any(name == one or name.endswith("." + one) for one in domains):
-        raise HostnameNotGrantedError(
-            hostname=name, allowed=", ".join(domains), first=domains[0]
-        )
+def _is_up(tunnel: Tunnel) -> bool:
+    return tunnel.status.state is TunnelState.CONNECTED
 
 
 def _is_another(served: _Served, exposure: Exposure) -> bool:

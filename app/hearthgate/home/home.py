@@ -19,16 +19,18 @@ import unicodedata
 from hearthgate import __version__
 from hearthgate.home.access import make_access
 from hearthgate.home.errors import (
+    ExposuresFullError,
     HostnameInUseError,
-    HostnameNotGrantedError,
     NoHostnameError,
     NoRelayError,
+    RelaysFullError,
     RelayUnknownError,
     ServiceNotManualError,
     ServicesFullError,
     ServiceUnknownError,
 )
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.grant import check_grant
 from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.home_store import HomeStore
@@ -36,14 +38,20 @@ from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.services import Services
 from hearthgate.home.settings import AcmeOptions
 from hearthgate.home.state import HomeState, Membership
-from hearthgate.home.state_file import SERVICES_MAX
-from hearthgate.home.tunnel.pairing import pair
+from hearthgate.home.state_file import EXPOSURES_MAX, RELAYS_MAX, SERVICES_MAX
+from hearthgate.home.targets import read_target
+from hearthgate.home.tunnel.pairing import pair, relay_id_of
 from hearthgate.home.tunnel.tunnel import TunnelState, TunnelStatus
 from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.views import exposure_view, relay_view, service_view
+from hearthgate.home.views import (
+    damage_view,
+    exposure_view,
+    relay_view,
+    service_view,
+)
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
-from hearthgate.wire.names import is_below
+from hearthgate.wire.pairing import read_pairing_code
 
 _LABEL_MAX = 40  # of a suggested name; a person has to type it
 _HTTPS_PORT = 443
@@ -72,14 +80,16 @@ class Home:
         self._acme = acme
         self._icons = icons
         self._hass = hass
+        self._pairing = asyncio.Lock()  # one at a time: each takes a place
 
     # --- what there is --------------------------------------------------------------
 
     def snapshot(self) -> Json:
         """Return all of the state, as GET /api/state answers it."""
         acme = {"directory": self._acme.directory_url, "staging": self._acme.staging}
+        damage = damage_view(self._store.damage)
         return {
-            "home": {"version": __version__, "acme": acme},
+            "home": {"version": __version__, "acme": acme, "damage": damage},
             "relays": [self._relay(one) for one in self._store.value.relays],
             "services": [self._service(one) for one in self._services.all()],
             "hass": self._hass.view() if self._hass else None,
@@ -142,7 +152,20 @@ class Home:
     # --- relays -----------------------------------------------------------------------
 
     async def pair(self, code: str) -> Json:
-        """Join the relay that a pairing code names. Raises what `pair` raises."""
+        """Join the relay that a pairing code names.
+
+        Raises RelaysFullError, StateError and what `pair` raises. Looks for what could
+        fail at home first, because the relay takes a code only once.
+        """
+        async with self._pairing:
+            return await self._pair(code)
+
+    async def _pair(self, code: str) -> Json:
+        relays = self._store.value.relays
+        relay_id = relay_id_of(read_pairing_code(code))
+        if len(relays) >= RELAYS_MAX and self._store.value.relay(relay_id) is None:
+            raise RelaysFullError(limit=RELAYS_MAX)
+        await self._store.check_room()
         joined = await pair(code, self._tunnels.folder)
         relay = Membership(
             id=joined.id,
@@ -217,7 +240,7 @@ class Home:
         await self._store.update(edit)
         if target is not None:
             self._services.probe_soon(service_id)
-            await self._exposer.moved()
+            await self._exposer.moved(service_id)
         self.service_changed(service_id)
         return self._service(self._services.get(service_id))
 
@@ -245,7 +268,7 @@ class Home:
                 else state
             )
         )
-        await self._exposer.moved()
+        await self._exposer.moved(exposure.service_id)
         self.service_changed(exposure.service_id)
 
     # --- exposures --------------------------------------------------------------------
@@ -254,10 +277,13 @@ class Home:
         """Take a wish and return the service at once; the work goes on by itself.
 
         Raises ServiceUnknownError, NoRelayError, RelayUnknownError, NoHostnameError,
-        HostnameNotGrantedError, HostnameInUseError, AccessError and StateError.
+        HostnameNotGrantedError, HostnameInUseError, ExposuresFullError,
+        InvalidTargetError, AccessError and StateError.
         """
         service = self._services.get(service_id)
         old = self._store.value.exposure(service_id)
+        if old is None:
+            read_target(service.target.url)  # discovery also shows what we can't store
         if old is None and not wish.enabled:
             return self._service(service)
         relay_id = self._relay_for(wish, old)
@@ -279,6 +305,8 @@ class Home:
         )
 
         def put(state: HomeState) -> HomeState:
+            if len(state.exposures) >= EXPOSURES_MAX and not state.exposure(service_id):
+                raise ExposuresFullError(limit=EXPOSURES_MAX)
             for other in state.exposures:
                 if other.hostname == hostname and other.service_id != service_id:
                     raise HostnameInUseError(hostname=hostname, name=other.name)
@@ -329,10 +357,8 @@ class Home:
     def _check_hostname(self, hostname: str, relay_id: str) -> None:
         """Refuse what the relay would refuse, as far as it has said."""
         domains = self._domains(relay_id)
-        if domains and not any(is_below(hostname, domain) for domain in domains):
-            raise HostnameNotGrantedError(
-                hostname=hostname, allowed=", ".join(domains), first=domains[0]
-            )
+        if domains:
+            check_grant(hostname, domains)
 
     def _domains(self, relay_id: str) -> tuple[str, ...]:
         tunnel = self._tunnels.get(relay_id)

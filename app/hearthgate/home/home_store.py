@@ -52,6 +52,14 @@ class HomeStore:
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
 
+    async def check_room(self) -> None:
+        """Write the state as it is. Raises what YamlStore.write raises.
+
+        For what cannot be taken back elsewhere once it turns out that the disk is full.
+        """
+        async with self._lock:
+            await asyncio.to_thread(self._store.write, self._value)
+
     async def close(self) -> None:
         """Wait for writes that have begun."""
         while self._writing:

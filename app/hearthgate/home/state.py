@@ -60,7 +60,11 @@ class HomeState:
         return replace(self, relays=_put(self.relays, relay))
 
     def without_relay(self, relay_id: str) -> "HomeState":
-        """Drop a relay; exposures keep its id, so that pairing again revives them."""
+        """Drop a relay; exposures keep its id, which pairing again brings back.
+
+        One that is still on waits for that; whoever forgets a relay on purpose switches
+        its exposures off.
+        """
         kept = tuple(one for one in self.relays if one.id != relay_id)
         return replace(self, relays=kept)
 

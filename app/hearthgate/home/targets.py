@@ -47,6 +47,14 @@ def read_target(text: str) -> Target:
         raise InvalidTargetError(address=shown, reason=str(err)) from err
 
 
+def can_be_kept(target: Target) -> bool:
+    """Tell whether a discovered address is one that could be stored."""
+    try:
+        return read_target(target.url) == target
+    except InvalidTargetError:
+        return False
+
+
 def _read(text: str) -> Target:
     if not text or len(text) > _LENGTH_MAX:
         raise ValueError("it is empty or too long")

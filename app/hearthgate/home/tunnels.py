@@ -46,6 +46,9 @@ class Tunnels:
         self._tunnels: dict[str, Tunnel] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
+        # Ending a tunnel takes a while; a second one that was started meanwhile would
+        # leave the first without an owner.
+        self._changing = asyncio.Lock()
 
     def get(self, relay_id: str) -> Tunnel | None:
         """Return a relay's tunnel."""
@@ -60,7 +63,11 @@ class Tunnels:
 
     async def start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
         """Connect to a relay, instead of how it was connected before."""
-        await self.stop(relay.id)
+        async with self._changing:
+            await self._stop(relay.id)
+            self._start(relay, hostnames)
+
+    def _start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
         tunnel = Tunnel(
             TunnelOptions(
                 relay_id=relay.id,
@@ -86,6 +93,10 @@ class Tunnels:
 
     async def stop(self, relay_id: str) -> None:
         """Disconnect from a relay; nothing happens if there is none."""
+        async with self._changing:
+            await self._stop(relay_id)
+
+    async def _stop(self, relay_id: str) -> None:
         self._tunnels.pop(relay_id, None)
         task = self._running.pop(relay_id, None)
         if task is not None:

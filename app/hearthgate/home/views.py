@@ -5,9 +5,17 @@ from dataclasses import asdict
 from hearthgate.home.model import Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
+from hearthgate.store import Damage
 
 Json = dict[str, object]
 _HTTPS_PORT = 443
+
+
+def damage_view(damage: Damage | None) -> Json | None:
+    """Return what had to be set aside at the start, None if nothing."""
+    if damage is None:
+        return None
+    return {"path": str(damage.kept_as or damage.path), "reason": damage.reason}
 
 
 def relay_view(

@@ -32,7 +32,11 @@ async def visit(
 
     With a path, the service is asked for it, and the status of its answer is returned.
     """
-    expected = await asyncio.to_thread(_leaf, certificate)
+    try:
+        expected = await asyncio.to_thread(_leaf, certificate)
+    except (OSError, ValueError) as err:
+        reason = f"the certificate on disk cannot be read ({err})"
+        raise NotSeenFromOutsideError(hostname=hostname, reason=reason) from err
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # compared byte by byte below

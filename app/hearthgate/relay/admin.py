@@ -21,7 +21,11 @@ from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.errors import RequestInvalidError
+from hearthgate.relay.errors import (
+    RelaySocketForbiddenError,
+    RequestInvalidError,
+    SocketPathError,
+)
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
@@ -32,6 +36,7 @@ from hearthgate.relay.settings import RelaySettings
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "relay.sock"
+HEALTH_PATH = "/health"
 _REQUEST_TIMEOUT_S = 20.0
 LIFETIME_LEAST_S = 60
 LIFETIME_MOST_S = 365 * 86400
@@ -163,12 +168,15 @@ class Admin:
         application.router.add_get("/homes", self._homes)
         application.router.add_delete("/homes/{name}", self._revoke)
         application.router.add_get("/status", self._status)
+        application.router.add_get(HEALTH_PATH, self._health)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         self._path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
             await web.UnixSite(self._runner, str(self._path)).start()
+        except OSError as err:
+            raise SocketPathError(path=self._path, reason=err.strerror or err) from err
         finally:
             os.umask(before)
 
@@ -192,6 +200,9 @@ class Admin:
     async def _revoke(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return web.json_response(await self._operations.revoke(name))
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
 
     async def _status(self, _request: web.Request) -> web.Response:
         homes = self._operations.homes()["homes"]
@@ -234,7 +245,11 @@ async def ask(
                 method, f"http://relay{path}", json=body
             ) as response:
                 answer: dict[str, Any] = await response.json()
+        except PermissionError as err:
+            raise RelaySocketForbiddenError from err
         except (ClientError, OSError) as err:
+            if isinstance(err.__cause__, PermissionError):
+                raise RelaySocketForbiddenError from err
             raise RelayNotRunningError(str(err)) from err
     if "error" in answer:
         error = answer["error"]

@@ -12,16 +12,20 @@ from urllib.parse import quote
 import click
 import uvloop
 
+from hearthgate.health import ask as ask_health
 from hearthgate.log import set_up_log
 from hearthgate.relay.admin import (
+    HEALTH_PATH,
     LIFETIME_LEAST_S,
     LIFETIME_MOST_S,
+    SOCKET_NAME,
     Operations,
     RelayNotRunningError,
     ask,
 )
+from hearthgate.relay.errors import NoRelayDataError
 from hearthgate.relay.invitation import Invitation, invitation_text
-from hearthgate.relay.relay import open_keys, open_registry, serve
+from hearthgate.relay.relay import STATE_NAME, open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.settings import load_settings
 from hearthgate.store import lock_folder
@@ -174,6 +178,16 @@ def status(data: str | None, settings: str | None, *, as_json: bool) -> None:
     tables.show_status(answer)
 
 
+@commands.command()
+@_where
+def health(data: str | None, settings: str | None) -> None:
+    """Say whether the relay on this machine answers; for health checks."""
+    problem = ask_health(_load(settings, data=data).data / SOCKET_NAME, HEALTH_PATH)
+    if problem is not None:
+        raise click.ClickException(problem)
+    click.echo("The relay answers.")
+
+
 _Direct = Callable[[Operations], Any]
 
 
@@ -189,12 +203,14 @@ def _do(
     async def run_it() -> dict[str, Any]:
         with contextlib.suppress(RelayNotRunningError):
             return await ask(settings.data, method, path, body)
+        if method != "POST" and not (settings.data / STATE_NAME).exists():
+            raise NoRelayDataError(folder=settings.data)
         if direct is None:
             raise click.ClickException("The relay is not running.")
         with lock_folder(settings.data):
-            operations = Operations(
-                open_registry(settings, time.time), open_keys(settings.data), settings
-            )
+            registry = open_registry(settings, time.time)
+            keys = open_keys(settings.data, registry)
+            operations = Operations(registry, keys, settings)
             answer: dict[str, Any] = await direct(operations)
             return answer
 

@@ -12,6 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 import functools
+import json
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,16 @@ import voluptuous as vol
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
+from hearthgate.relay.addresses import AddressBook, address_key
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.errors import RequestInvalidError, TooManyError
+from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
+from hearthgate.relay.requests import RequestLog
 from hearthgate.relay.sessions import Session, Sessions
 from hearthgate.tasks import Tasks
 from hearthgate.wire import control as messages
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 2.0
+_PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
 _PAIR_BODY = vol.Schema(
     {
@@ -84,29 +88,36 @@ class ControlEndpoint:
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
         self._messages = RateLimit(limits.control_messages_per_minute, clock=clock)
         self._guards: dict[RequestHandler, Guard] = {}
-        self._handlers = web.Server(self._answer, access_log=None)
+        self._handlers = web.Server(
+            self._answer, access_log=None, logger=RequestLog(counters)
+        )
+        self._book = AddressBook(
+            total_max=limits.control_connections_max,
+            per_address_max=limits.control_connections_max,
+        )
         self._tasks = Tasks()
 
-    def admit(
-        self, sock: socket.socket, peer: Endpoint, leave: Callable[[], None]
-    ) -> None:
+    def admit(self, sock: socket.socket, peer: Endpoint) -> None:
         """Take over a connection of which nothing was read yet."""
-        self._tasks.start(self._serve(sock, peer, leave), f"control of {peer[0]}")
+        why = self._book.enter(peer[0])
+        if why:
+            self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
+            sock.close()
+            return
+        self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
 
     async def close(self) -> None:
         """End every connection."""
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 
-    async def _serve(
-        self, sock: socket.socket, peer: Endpoint, leave: Callable[[], None]
-    ) -> None:
+    async def _serve(self, sock: socket.socket, peer: Endpoint) -> None:
         """Do the TLS handshake; aiohttp's handler goes on from there."""
         handler = self._handlers()
 
         def lost() -> None:
             del self._guards[handler]
-            leave()
+            self._book.leave(peer[0])
 
         deadline_s = self._limits.control_handshake_deadline_s
         guard = Guard(handler, deadline_s=deadline_s, on_lost=lost)
@@ -138,13 +149,9 @@ class ControlEndpoint:
         return web.Response(status=404, text="Not found.\n")
 
     async def _pair(self, request: web.BaseRequest) -> web.Response:
-        if not self._pairings.allow(request.remote or ""):
+        if not self._pairings.allow(address_key(request.remote or "")):
             self._counters.refuse("pairing too often", request.remote or "")
-            raise TooManyError(
-                limit=self._limits.pairing_attempts_per_minute,
-                what="pairing attempts a minute",
-                setting="limits.pairing_attempts_per_minute",
-            )
+            raise PairingTooOftenError
         secret, certificate_request = await _pair_body(request)
         signed: list[SignedHome] = []
 
@@ -235,7 +242,15 @@ class ControlEndpoint:
                 if transport is not None:
                     transport.abort()
 
-        session = self._sessions.begin(home, send)
+        def leave() -> None:
+            # An agent that reads nothing never sees the goodbye either.
+            if transport is not None:
+                loop.call_later(_SHUTDOWN_S, transport.abort)
+
+        if self._registry.home(home.id) is None:  # revoked while its hello was awaited
+            return
+        loop = asyncio.get_running_loop()
+        session = self._sessions.begin(home, send, leave)
         send(self._welcome(session, version))
         began = self._clock()
         _LOGGER.info(
@@ -287,6 +302,8 @@ class ControlEndpoint:
         )
         name = session.presence.home.name
         async for frame in socket_:
+            if session.ended or frame.type is WSMsgType.ERROR:  # a pong did not come
+                break
             if frame.type is not WSMsgType.TEXT:
                 self._counters.refuse("a control frame that is no text", home=name)
                 misbehaved()
@@ -348,10 +365,20 @@ class ControlEndpoint:
 
 async def _pair_body(request: web.BaseRequest) -> tuple[bytes, str]:
     try:
-        body: Any = _PAIR_BODY(await request.json())
+        body: Any = _PAIR_BODY(json.loads(await _read_body(request)))
         return base64.b64decode(body["secret"], validate=True), body["request"]
     except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
         raise RequestInvalidError(reason=str(err)) from err
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
+    """Return a body of a bounded size. Raises ValueError."""
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > _PAIR_BODY_MAX_BYTES:
+            raise ValueError("its body is too long")
+    return bytes(raw)
 
 
 async def _send_all(

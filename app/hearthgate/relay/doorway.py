@@ -4,8 +4,11 @@ Each connection that is let in is counted; whoever takes it over says once that 
 left. Reads nothing.
 """
 
+import asyncio
 from collections.abc import Callable
+import errno
 import functools
+import logging
 import socket
 
 from hearthgate.poller import READABLE, Poller
@@ -13,8 +16,12 @@ from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.wire.proxy import Endpoint
 
-_ACCEPTS_PER_TURN = 64  # then those who are inside come first
+_LOGGER = logging.getLogger(__name__)
+
 BACKLOG = 4096  # a burst of visitors waits in the kernel; it caps this by somaxconn
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_REST_S = 0.1
 
 OnConnection = Callable[[socket.socket, Endpoint], None]
 
@@ -59,7 +66,9 @@ class Doorway:
         book: AddressBook,
         poller: Poller,
         counters: Counters,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self._loop = loop
         self._listeners = listeners
         self._on_connection = on_connection
         self._book = book
@@ -75,8 +84,7 @@ class Doorway:
     def open(self) -> None:
         """Begin to accept."""
         for listener in self._listeners:
-            accept = functools.partial(self._accept, listener)
-            self._poller.add(listener.fileno(), READABLE, accept)
+            self._watch(listener)
 
     def close(self) -> None:
         """Close the listening sockets; who is inside stays. Twice is fine."""
@@ -86,19 +94,35 @@ class Doorway:
         self._listeners = []
 
     def _accept(self, listener: socket.socket, _events: int) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as err:
-                # Out of descriptors, or the other side is gone already.
-                self._counters.refuse("a connection that failed at once", str(err))
-                return
-            why = self._book.enter(address[0])
-            if why:
-                self._counters.refuse(why, address[0])
-                sock.close()
-                continue
-            sock.setblocking(False)  # noqa: FBT003
+        """Accept one connection; the next one's turn comes right after the others'."""
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as err:
+            self._counters.refuse("a connection that failed at once", str(err))
+            if err.errno in _EXHAUSTED:
+                self._rest(listener)
+            return
+        why = self._book.enter(address[0])
+        if why:
+            self._counters.refuse(why, address[0])
+            sock.close()
+            return
+        sock.setblocking(False)  # noqa: FBT003
+        try:
             self._on_connection(sock, address[:2])
+        except Exception:
+            # A bug with one connection must not close the door for all; its deadline
+            # ends it.
+            _LOGGER.exception("A new connection could not be looked at")
+
+    def _rest(self, listener: socket.socket) -> None:
+        """Accept nothing for a moment: the system has nothing left to accept with."""
+        self._poller.remove(listener.fileno())
+        self._loop.call_later(_REST_S, self._watch, listener)
+
+    def _watch(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            accept = functools.partial(self._accept, listener)
+            self._poller.add(listener.fileno(), READABLE, accept)

@@ -7,6 +7,7 @@ Made once, kept in the data folder with mode 0600. These certificates are for th
 control connection alone; none of them names a published hostname.
 """
 
+import contextlib
 from dataclasses import dataclass
 import datetime as dt
 import hashlib
@@ -20,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hearthgate.files import private_folder, write_private
-from hearthgate.relay.errors import CertificateRequestInvalidError
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
+from hearthgate.relay.errors import CertificateRequestInvalidError, KeyDamagedError
+from hearthgate.wire.constants import CONTROL_NAME
 
 # Trust ends by revoking the home, not by a date: a relay that was forgotten for years,
 # or one with a wrong clock, must still let its homes in.
@@ -52,19 +53,21 @@ class SignedHome:
 
 
 class Keys:
-    """The relay's keys. Blocking: make and use it in a thread, or before the loop."""
+    """The relay's keys. Making it blocks; signing takes a fraction of a millisecond."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the keys from a folder, or make them there.
+    def __init__(self, folder: Path, *, may_make: bool) -> None:
+        """Read the keys from a folder, or make them there if that is allowed.
 
-        Raises StateNotWritableError; ValueError if a file is damaged.
+        New keys shut every home out, so whoever has homes does not allow it. Raises
+        StateNotWritableError, KeyDamagedError.
         """
         private_folder(folder)
         self._folder = folder
+        self._may_make = may_make
         self._key = self._own_key("relay")
         self._authority_key = self._own_key("authority")
         self._certificate = self._own_certificate(
-            "relay", self._key, FALLBACK_CONTROL_NAME, is_authority=False
+            "relay", self._key, CONTROL_NAME, is_authority=False
         )
         self._authority = self._own_certificate(
             "authority", self._authority_key, "Hearthgate homes", is_authority=True
@@ -108,10 +111,9 @@ class Keys:
     def _own_key(self, name: str) -> ec.EllipticCurvePrivateKey:
         path = self._path(f"{name}.key")
         if path.exists():
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{path} holds no elliptic-curve key")
-            return key
+            return _read_key(path)
+        if not self._may_make:
+            raise KeyDamagedError(path=path, reason="it is missing")
         key = ec.generate_private_key(ec.SECP256R1())
         write_private(
             path,
@@ -127,7 +129,7 @@ class Keys:
         self, name: str, key: ec.EllipticCurvePrivateKey, cn: str, *, is_authority: bool
     ) -> x509.Certificate:
         path = self._path(f"{name}.crt")
-        if path.exists():
+        with contextlib.suppress(OSError, ValueError):  # then a new one does as well
             found = x509.load_pem_x509_certificate(path.read_bytes())
             if found.public_key() == key.public_key():
                 return found
@@ -140,6 +142,16 @@ class Keys:
         )
         write_private(path, made.public_bytes(serialization.Encoding.PEM))
         return made
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as err:
+        raise KeyDamagedError(path=path, reason="it is unreadable") from err
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyDamagedError(path=path, reason="it holds another kind of key")
+    return key
 
 
 def _request_key(request_pem: str) -> ec.EllipticCurvePublicKey:

@@ -25,8 +25,15 @@ class Limits:
     # A hello is one flight: even over a satellite and with a lost packet it is there
     # within three seconds. Whoever needs longer is no browser.
     hello_deadline_s: float = setting(_SECONDS, 5.0)
-    # Two descriptors and about 4 KiB each; leaves half of the usual 65,536 descriptors.
-    visitors_max: int = setting(_COUNT, 16_000)
+    # Connections of which nobody knows yet what they are, visitors or not. They say so
+    # in one flight or go after hello_deadline_s, so this is 800 a second at the worst.
+    arrivals_max: int = setting(_COUNT, 4_000)
+    # A home dials up to 128 channels at once, perhaps from behind the address of some
+    # of its visitors.
+    arrivals_per_address_max: int = setting(_COUNT, 1_000)
+    # Two descriptors and about 4 KiB each, and at the worst 128 KiB of bytes that a
+    # slow reader has not taken yet. Fewer if the system allows fewer descriptors.
+    visitors_max: int = setting(_COUNT, 12_000)
     # Browsers open 6 to 30; an office or a mobile carrier behind one IPv4 address some
     # hundreds. An IPv6 /64, one household, counts as one address.
     visitors_per_address_max: int = setting(_COUNT, 512)
@@ -49,6 +56,8 @@ class Limits:
     pair_idle_max_s: float = setting(_SECONDS, 2.2 * 3600)
     # What the design's pool needs at most. Costs one descriptor each.
     channels_per_home_max: int = setting(_COUNT, 64)
+    # Two for each home, while the old connection is found to be dead, and who pairs.
+    control_connections_max: int = setting(_COUNT, 2_500)
     # A mutual TLS handshake and one request over a bad line.
     control_handshake_deadline_s: float = setting(_SECONDS, 15.0)
     # The agent and the relay both ping; an answer must come within half of this, so

@@ -18,6 +18,7 @@ import voluptuous as vol
 
 from hearthgate.relay.errors import (
     DomainIsRelayError,
+    DomainPromisedError,
     DomainTakenError,
     HomeUnknownError,
     InviteExpiredError,
@@ -145,7 +146,9 @@ class Registry:
         self._limits = limits
         self._relay_name = relay_name
         self._clock = clock
-        self._value = store.read()
+        self._value = Registered()
+        self._holders: dict[str, Home] = {}  # by granted domain
+        self._take(store.read())
         self._editing = asyncio.Lock()
 
     @property
@@ -164,6 +167,12 @@ class Registry:
     def home(self, home_id: str) -> Home | None:
         """Return a home by the hash of its certificate."""
         return next((home for home in self.homes if home.id == home_id), None)
+
+    def holder(self, hostname: str) -> Home | None:
+        """Return the home whose grant covers a hostname. Grants do not overlap."""
+        labels = hostname.split(".")
+        names = (".".join(labels[at:]) for at in range(len(labels)))
+        return next((self._holders[one] for one in names if one in self._holders), None)
 
     def named(self, name: str) -> Home:
         """Return a home by its name. Raises HomeUnknownError."""
@@ -248,7 +257,13 @@ class Registry:
         async with self._editing:
             value = edit(self._value)
             await asyncio.to_thread(self._store.write, value)
-            self._value = value
+            self._take(value)
+
+    def _take(self, value: Registered) -> None:
+        self._value = value
+        self._holders = {
+            domain: home for home in value.homes for domain in home.domains
+        }
 
     def _is_worth_keeping(self, invite: Invite) -> bool:
         return invite.expires + _USED_KEPT_S > self._clock()
@@ -290,12 +305,18 @@ class Registry:
         for other in others:
             if other.name == name:
                 raise NameTakenError(name=name)
-            for domain in domains:
-                for held in other.domains:
-                    if is_below(domain, held) or is_below(held, domain):
-                        raise DomainTakenError(
-                            domain=domain, other=held, home=other.name
-                        )
+            _check_overlap(domains, other)
         for domain in domains:
             if self._relay_name and is_below(self._relay_name, domain):
                 raise DomainIsRelayError(domain=domain, relay=self._relay_name)
+
+
+def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:
+    """Raise DomainTakenError or DomainPromisedError if another holds one of them."""
+    for domain in domains:
+        for held in other.domains:
+            if not (is_below(domain, held) or is_below(held, domain)):
+                continue
+            if isinstance(other, Home):
+                raise DomainTakenError(domain=domain, other=held, home=other.name)
+            raise DomainPromisedError(domain=domain, other=held, name=other.name)

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import logging
 from pathlib import Path
+import resource
 import socket
 import time
 
@@ -33,6 +34,7 @@ from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.front import Front
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
+from hearthgate.relay.limits import Limits
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
@@ -40,8 +42,7 @@ from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.visitors import Visitors
 from hearthgate.store import YamlStore, lock_folder
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
-from hearthgate.wire.names import control_name, is_ip, parse_address
+from hearthgate.wire.names import is_ip, parse_address
 from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ _SWEEP_S = 0.25
 _SWEEPS_PER_TICK = 40  # the pump's idle clock ticks every ten seconds
 _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
 _FIRST_HOME = "home"
+STATE_NAME = "relay.yaml"
+_DESCRIPTORS_PER_VISITOR = 3  # its own, its channel's, and a share of parked ones
 
 
 class PortInUseError(HearthgateError):
@@ -66,7 +69,7 @@ class PortInUseError(HearthgateError):
 def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Registry:
     """Return the registry of a data folder that the caller has locked. Blocking."""
     store = YamlStore[Registered](
-        settings.data / "relay.yaml",
+        settings.data / STATE_NAME,
         version=1,
         schema=SCHEMA,
         load=load,
@@ -78,9 +81,9 @@ def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Regist
     return Registry(store, settings.limits, relay_name=_own_name(settings), clock=clock)
 
 
-def open_keys(folder: Path) -> Keys:
+def open_keys(folder: Path, registry: Registry) -> Keys:
     """Return the relay's keys in a data folder. Blocking."""
-    return Keys(folder / "keys")
+    return Keys(folder / "keys", may_make=not registry.homes)
 
 
 def _own_endpoint(settings: RelaySettings) -> Endpoint:
@@ -92,8 +95,8 @@ def _own_endpoint(settings: RelaySettings) -> Endpoint:
 def _own_name(settings: RelaySettings) -> str | None:
     if settings.address is None:
         return None
-    name = control_name(parse_address(settings.address)[0])
-    return None if name == FALLBACK_CONTROL_NAME else name
+    host, _ = parse_address(settings.address)
+    return None if is_ip(host) else host
 
 
 class Relay:
@@ -105,11 +108,12 @@ class Relay:
         Raises HearthgateError for what the user can mend.
         """
         self._settings = settings
+        self._is_stopping = False
         limits = settings.limits
         loop = asyncio.get_running_loop()
         clock = time.monotonic
         self._registry = open_registry(settings, time.time)
-        self._keys = open_keys(settings.data)
+        self._keys = open_keys(settings.data, self._registry)
         self._poller = Poller(loop)
         self._pump = Pump(self._poller)
         self._counters = Counters(clock=clock, log_period_s=limits.log_period_s)
@@ -120,7 +124,7 @@ class Relay:
             self._poller,
             limits,
             self._counters,
-            homes=lambda: self._registry.homes,
+            holder=self._registry.holder,
             relay=_own_endpoint(settings),
             clock=clock,
             loop=loop,
@@ -136,17 +140,20 @@ class Relay:
             addresses=settings.public_addresses,
             clock=clock,
         )
-        book = AddressBook(
-            total_max=limits.visitors_max,
-            per_address_max=limits.visitors_per_address_max,
+        arrivals = AddressBook(
+            total_max=limits.arrivals_max,
+            per_address_max=limits.arrivals_per_address_max,
         )
         self._front = Front(
-            control_name=_own_name(settings) or FALLBACK_CONTROL_NAME,
             control=self._control.admit,
             sessions=self._sessions,
             visitors=self._visitors,
             poller=self._poller,
-            book=book,
+            arrivals=arrivals,
+            inside=AddressBook(
+                total_max=_visitors_max(limits),
+                per_address_max=limits.visitors_per_address_max,
+            ),
             limits=limits,
             counters=self._counters,
             clock=clock,
@@ -154,9 +161,10 @@ class Relay:
         self._tls_door = Doorway(
             _listeners(settings.bind, settings.https_port),
             on_connection=self._front.admit,
-            book=book,
+            book=arrivals,
             poller=self._poller,
             counters=self._counters,
+            loop=loop,
         )
         plain_book = AddressBook(
             total_max=limits.plain_connections_max,
@@ -168,7 +176,7 @@ class Relay:
             book=plain_book,
             limits=limits,
             counters=self._counters,
-            https_port=self._tls_door.port,
+            https_port=_public_port(settings) or self._tls_door.port,
         )
         self._plain_door = Doorway(
             _listeners(settings.bind, settings.http_port),
@@ -176,6 +184,7 @@ class Relay:
             book=plain_book,
             poller=self._poller,
             counters=self._counters,
+            loop=loop,
         )
         self._admin = Admin(
             registry=self._registry,
@@ -209,7 +218,15 @@ class Relay:
 
     async def _greet_first_home(self) -> None:
         """Print a pairing code if there is no home yet and nobody was invited."""
-        if self._registry.homes or self._registry.invites:
+        if self._registry.homes:
+            return
+        if self._registry.invites:
+            names = ", ".join(one.name for one in self._registry.invites)
+            _LOGGER.info(
+                "No home is paired yet. Unused pairing codes: %s. A new one: "
+                "hearthgate relay invite",
+                names,
+            )
             return
         domain = self._settings.first_domain()
         if domain is None:
@@ -238,14 +255,20 @@ class Relay:
         while True:
             await asyncio.sleep(_SWEEP_S)
             turn += 1
-            self._front.sweep()
-            self._visitors.sweep()
-            if turn % _SWEEPS_PER_TICK == 0:
-                self._sessions.sweep()
-                self._pump.tick += 1
-                self._pump.close_idle(ticks_max)
+            try:
+                self._front.sweep()
+                self._visitors.sweep()
+                if turn % _SWEEPS_PER_TICK == 0:
+                    self._pump.tick += 1
+                    self._pump.close_idle(ticks_max)
+                    if not self._is_stopping:  # homes that left because of it stay
+                        self._sessions.sweep()
+            except Exception:
+                # Deadlines protect everybody, so a bug with one must not end them.
+                _LOGGER.exception("Deadlines were not all acted on")
 
     async def _stop(self, sweeper: asyncio.Task[None]) -> None:
+        self._is_stopping = True
         self._tls_door.close()
         self._plain_door.close()
         self._sessions.say_goodbye()
@@ -262,6 +285,24 @@ class Relay:
         await self._admin.close()
         self._poller.close()
         _LOGGER.info("Relay has stopped")
+
+
+def _public_port(settings: RelaySettings) -> int | None:
+    """Return the port that visitors use, which need not be the one we listen on."""
+    return None if settings.address is None else parse_address(settings.address)[1]
+
+
+def _visitors_max(limits: Limits) -> int:
+    """Return how many visitors fit into the descriptors that the system allows."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = max(1, (allowed - limits.arrivals_max) // _DESCRIPTORS_PER_VISITOR)
+    if fitting < limits.visitors_max:
+        _LOGGER.warning(
+            "The system allows %d open files, enough for %d visitors at the same time",
+            allowed,
+            fitting,
+        )
+    return min(limits.visitors_max, fitting)
 
 
 def _listeners(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

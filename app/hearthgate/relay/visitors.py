@@ -10,7 +10,7 @@ addresses, never content.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 import contextlib
 import logging
 import select
@@ -96,8 +96,9 @@ class Visitor:
             self.route = route
             route.live.add(self)
         proxy = proxy_header(self._peer, desk.relay)
-        opening = write_opening(session.id, channel.serial, session.key, proxy)
-        self._unsent = opening + self._flight
+        self._unsent = write_opening(
+            session.id, channel.serial, session.key, proxy, self._flight
+        )
         self.opened_at = desk.clock()
         desk.opening[self] = None
         desk.poller.set_handler(channel.fd, self._on_channel)
@@ -149,6 +150,7 @@ class Visitor:
         channel.session.answered_at = desk.clock()
         route = self.route
         if route is None:
+            self.close()
             return
         route.live.discard(self)
         self._flight = b""
@@ -234,7 +236,7 @@ class Visitors:
         limits: Limits,
         counters: Counters,
         *,
-        homes: Callable[[], Iterable[Home]],
+        holder: Callable[[str], Home | None],
         relay: Endpoint,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
@@ -247,7 +249,7 @@ class Visitors:
         self._sessions = sessions
         self._limits = limits
         self._counters = counters
-        self._homes = homes
+        self._holder = holder  # whose grant covers a hostname
         self._loop = loop
         self._asking: set[Presence] = set()
 
@@ -281,7 +283,7 @@ class Visitors:
         """Give a visitor a channel, or let it wait for one, or refuse it."""
         route = self._sessions.routes.get(visitor.hostname)
         if route is None:
-            presence = self._sessions.expected(visitor.hostname, self._homes())
+            presence = self._sessions.expected(self._holder(visitor.hostname))
         else:
             presence = route.presence
         if presence is None:
@@ -332,15 +334,16 @@ class Visitors:
             self._sweep_waiting(presence, now)
 
     def _is_lost(self, visitor: Visitor, now: float) -> bool:
-        limits = self._limits
-        age = now - visitor.opened_at
+        old = now - visitor.opened_at >= self._limits.first_byte_deadline_s
+        return old or self._is_path_dead(visitor, now)
+
+    def _is_path_dead(self, visitor: Visitor, now: float) -> bool:
+        """Tell whether nothing goes through to the home, for others neither."""
         channel = visitor.channel
-        if channel is None or age >= limits.first_byte_deadline_s:
-            return True
-        if visitor.unacknowledged():
+        if channel is None or visitor.unacknowledged():
             return True
         silent = channel.session.answered_at < visitor.opened_at
-        return silent and age >= limits.silent_home_deadline_s
+        return silent and now - visitor.opened_at >= self._limits.silent_home_deadline_s
 
     def _replay(self, visitor: Visitor) -> None:
         channel = visitor.channel
@@ -348,18 +351,23 @@ class Visitors:
             return
         session = channel.session
         presence = session.presence
-        dead = [one.serial for one in session.parked if one.since <= visitor.opened_at]
-        discarded = session.discard_stale(visitor.opened_at)
-        _LOGGER.info(
-            "%s: A channel went silent; replaying on a fresh one, %d others given up",
-            visitor.hostname,
-            discarded,
-        )
+        stale_before = 0
+        if self._is_path_dead(visitor, self.clock()):
+            opened_at = visitor.opened_at
+            dead = [one.serial for one in session.parked if one.since <= opened_at]
+            session.discard_stale(opened_at)
+            if presence.session is session:  # the serials of another mean nothing
+                stale_before = max([channel.serial, *dead]) + 1
+            _LOGGER.info(
+                "%s: Channels went silent; replaying on a fresh one, %d more given up",
+                visitor.hostname,
+                len(dead),
+            )
         if not visitor.replay():
             self._counters.refuse("no answer from home", home=presence.home.name)
-            return
-        presence.waiting.appendleft(visitor)
-        presence.ask_for_channels(stale_before=max([channel.serial, *dead]) + 1)
+        else:
+            presence.waiting.appendleft(visitor)
+        presence.ask_for_channels(stale_before=stale_before)
 
     def _sweep_waiting(self, presence: Presence, now: float) -> None:
         deadline = now - self._limits.waiting_deadline_s

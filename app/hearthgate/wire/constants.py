@@ -8,7 +8,10 @@ PROTOCOL_VERSION = 1  # §1: what this software speaks
 SUPPORTED_PROTOCOLS = (1,)  # the current version and the one before, newest first
 
 DEFAULT_RELAY_PORT = 443
-FALLBACK_CONTROL_NAME = "relay.hearthgate.internal"  # §2: for relays without a name
+# §2: the SNI of the control endpoint, the same at every relay. The pinned key says
+# which relay it is, so one that is known by an IP address or gets a new name stays
+# reachable for the homes that it has.
+CONTROL_NAME = "relay.hearthgate.internal"
 
 CHANNEL_MAGIC = b"HGC1"  # §4: first bytes of a channel, agent to relay
 OPENING_MAGIC = b"HGO1"  # §5: first bytes on a channel, relay to agent

@@ -106,3 +106,17 @@ async def test_a_caller_that_gives_up_leaves_memory_and_file_the_same(
     await store.close()
     assert store.value.service("s-1") is not None
     assert home_state_store(tmp_path).read() == store.value
+
+
+async def test_a_store_without_room_says_so_before_anything_is_changed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    store = HomeStore(home_state_store(folder))
+    await store.update(lambda state: state.with_service(service(1)))
+    await store.check_room()
+    assert home_state_store(folder).read() == store.value
+    folder.rename(tmp_path / "away")
+    with pytest.raises(StateNotWritableError):
+        await store.check_room()

@@ -90,12 +90,14 @@ class MemoryHome:
         self.icons: dict[str, Path] = {}
         self.hass: Json | None = None
         self.fail_with: Exception | None = None
+        self.damage: Json | None = None
 
     def snapshot(self) -> Json:
         return {
             "home": {
                 "version": "0.1.0",
                 "acme": {"directory": "https://ca.example/", "staging": False},
+                "damage": self.damage,
             },
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),

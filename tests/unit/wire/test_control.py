@@ -103,7 +103,7 @@ def test_a_missing_field_is_refused(message: Message, name: str) -> None:
 def test_a_field_of_another_kind_is_refused(message: Message, name: str) -> None:
     data = written(message)
     kind = type(data[name])
-    others = [
+    others: list[object] = [
         None,
         True,
         1.5,

@@ -100,6 +100,9 @@ class Certificates:
         """
         check_hostname(hostname)
         self._addresses[hostname] = tuple(addresses)
+        stored = self._store.get(hostname)
+        if stored is not None:
+            return stored.certificate  # a renewal may hold the lock for minutes
         async with self._lock(hostname):
             stored = self._store.get(hostname)
             if stored is None:

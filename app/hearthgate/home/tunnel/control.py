@@ -47,6 +47,7 @@ _PING_S = 20.0  # an answer must come within half of it: dead after 30 s at most
 _REQUEST_DEADLINE_S = 15.0
 _CLOSE_DEADLINE_S = 2.0
 _HTTP_FORBIDDEN = 403
+_HTTP_SERVER_ERROR = 500  # and above: it has trouble of its own, and may mend it
 _RTT = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info (linux/tcp.h), in µs
 
 Need = Callable[[messages.Need], None]
@@ -86,25 +87,32 @@ class ControlConnection:
         Raises RelayUnreachableError, RelayKeyError, RelayRefusedError,
         RelayAnswerError.
         """
-        url = control_url(self._host, self._port, CONTROL_PATH, "wss")
+        url = control_url(self._port, CONTROL_PATH, "wss")
         try:
             with relay_errors(self._host, self._port):
                 async with asyncio.timeout(DIAL_DEADLINE_S):
-                    self._socket = await self._client.ws_connect(
-                        url,
-                        ssl=self._context,
-                        heartbeat=_PING_S,
-                        max_msg_size=CONTROL_MESSAGE_MAX_BYTES,
-                        timeout=ClientWSTimeout(ws_close=_CLOSE_DEADLINE_S),
-                    )
+                    self._socket = await self._connect(url)
                     hello = messages.Hello(SUPPORTED_PROTOCOLS, __version__)
                     await self._socket.send_str(messages.write_message(hello))
                     return self._welcome(await self._socket.receive_str())
-        except WSServerHandshakeError as err:
-            raise _refusal(err) from err
         except TypeError as err:  # receive_str got a close, or bytes
             reason = "it closed the connection instead of a welcome"
             raise RelayAnswerError(relay=self.relay, reason=reason) from err
+
+    async def _connect(self, url: str) -> ClientWebSocketResponse:
+        try:
+            return await self._client.ws_connect(
+                url,
+                ssl=self._context,
+                heartbeat=_PING_S,
+                max_msg_size=CONTROL_MESSAGE_MAX_BYTES,
+                timeout=ClientWSTimeout(ws_close=_CLOSE_DEADLINE_S),
+            )
+        except WSServerHandshakeError as err:
+            # It is a ClientError as well, which would pass for an unreachable relay.
+            if err.status >= _HTTP_SERVER_ERROR:
+                raise
+            raise _refusal(err) from err
 
     def _welcome(self, text: str) -> messages.Welcome:
         try:

@@ -1,7 +1,9 @@
 """Who this home is to one relay: its own key, and the certificate that the relay gave.
 
-relays/ID/home.key   made here, mode 0600, never leaves
-relays/ID/home.crt   signed by the relay's authority at pairing
+relays/ID/home.pem   the key, made here, and what the relay's authority signed for it
+
+One file, mode 0600, so that pairing again replaces both or neither. The key never
+leaves.
 """
 
 from pathlib import Path
@@ -13,9 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hearthgate.files import private_folder, write_private
+from hearthgate.files import Temporary, private_folder, write_private
 
 _SHA256_BYTES = 32
+_ROOM_BYTES = 20_000  # key and certificate; a relay's answer allows 16,384 for one
 
 
 class PinnedKey(Fingerprint):
@@ -64,14 +67,19 @@ class Identity:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._key_path = folder / "home.key"
-        self._certificate_path = folder / "home.crt"
+        self._path = folder / "home.pem"
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context that shows this identity. Raises OSError, SSLError."""
         context = relay_context()
-        context.load_cert_chain(self._certificate_path, self._key_path)
+        context.load_cert_chain(self._path)
         return context
+
+    def check_room(self) -> None:
+        """Raise StateNotWritableError if an identity could not be kept."""
+        private_folder(self.folder)
+        with Temporary(self._path, b"\n" * _ROOM_BYTES):
+            pass
 
     def save(self, key: ec.EllipticCurvePrivateKey, certificate_pem: str) -> str:
         """Keep a key and its certificate; return the certificate's SHA-256, hex.
@@ -82,23 +90,18 @@ class Identity:
         if certificate.public_key() != key.public_key():
             raise ValueError("the certificate is for another key")
         private_folder(self.folder)
-        write_private(
-            self._key_path,
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+        key_pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
         )
-        write_private(
-            self._certificate_path, certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        signed = certificate.public_bytes(serialization.Encoding.PEM)
+        write_private(self._path, key_pem + signed)
         return certificate.fingerprint(hashes.SHA256()).hex()
 
     def remove(self) -> None:
         """Delete what is kept. Raises OSError."""
-        for path in (self._key_path, self._certificate_path):
-            path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
         if self.folder.is_dir():
             self.folder.rmdir()
 

@@ -1,6 +1,9 @@
 """Join a relay with a pairing code.
 
-code ──▶ pinned TLS ──POST /v1/pair {secret, request}──▶ certificate, domains
+code ──▶ room on disk? ──▶ pinned TLS ──POST /v1/pair {secret, request}──▶ certificate
+
+The relay counts the code as used once it has signed, so all that can fail at home is
+tried before.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ from pathlib import Path
 import time
 from typing import Any
 
+from aiohttp import ClientPayloadError, ServerDisconnectedError
 import voluptuous as vol
 
 from hearthgate.home.tunnel.dialing import (
@@ -20,6 +24,7 @@ from hearthgate.home.tunnel.dialing import (
     relay_errors,
 )
 from hearthgate.home.tunnel.errors import (
+    PairingUncertainError,
     RelayAnswerError,
     RelayRefusedError,
     RelayUnreachableError,
@@ -48,6 +53,8 @@ _ANSWER = vol.Schema(
     required=True,
     extra=vol.REMOVE_EXTRA,
 )
+# What aiohttp raises if the connection stood and then ended.
+_LOST = (ServerDisconnectedError, ClientPayloadError, ConnectionResetError)
 _REFUSAL = vol.Schema(
     {"error": {"code": str, "message": str, "hint": str}},
     required=True,
@@ -72,14 +79,16 @@ async def pair(text: str, folder: Path) -> Joined:
     """Use a pairing code; keep key and certificate in `folder`/ID.
 
     Raises PairingCodeError, RelayUnreachableError, RelayKeyError, RelayRefusedError
-    with the relay's own words, RelayAnswerError, StateNotWritableError. The code is
-    used up only if this returns, or if the disk fails at the very end.
+    with the relay's own words, RelayAnswerError, PairingUncertainError,
+    StateNotWritableError. The code is used up if this returns, or may be if the answer
+    was lost (PairingUncertainError) or makes no sense.
     """
     code = read_pairing_code(text)
+    relay_id = relay_id_of(code)
+    identity = Identity(folder / relay_id)
+    await asyncio.to_thread(identity.check_room)
     key = make_key()
     answer = await _ask(code, certificate_request(key))
-    relay_id = code.fingerprint.hex()[:12]
-    identity = Identity(folder / relay_id)
     try:
         home_id = await asyncio.to_thread(identity.save, key, answer["certificate"])
     except ValueError as err:
@@ -95,12 +104,20 @@ async def pair(text: str, folder: Path) -> Joined:
     )
 
 
+def relay_id_of(code: PairingCode) -> str:
+    """Return our id for the relay of a code: the same relay has the same id."""
+    return code.fingerprint.hex()[:12]
+
+
 async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
     """Return the relay's checked answer."""
     body = {"secret": base64.b64encode(code.secret).decode(), "request": request}
     try:
         status, raw = await _post(code, body)
-    except RelayUnreachableError:
+    except RelayUnreachableError as err:
+        if isinstance(err.__cause__, _LOST):
+            reason = err.fields["reason"]
+            raise PairingUncertainError(relay=code.address, reason=reason) from err
         # A code that is old by our own clock explains best why nobody answers.
         if code.expires < time.time():
             raise PairingCodeExpiredError from None
@@ -117,7 +134,7 @@ async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
 
 
 async def _post(code: PairingCode, body: dict[str, str]) -> tuple[int, bytes]:
-    url = control_url(code.host, code.port, PAIR_PATH)
+    url = control_url(code.port, PAIR_PATH)
     context = await asyncio.to_thread(relay_context)
     with relay_errors(code.host, code.port):
         async with (

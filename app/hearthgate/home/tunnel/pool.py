@@ -9,7 +9,7 @@ stay in the socket for the edge; only the opening in front of them is taken out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import errno
 import functools
 import logging
@@ -23,7 +23,6 @@ from hearthgate.wire.channel import (
     opening_size,
     write_preamble,
 )
-from hearthgate.wire.proxy import PROXY_HEADER_MAX_BYTES
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,14 +32,13 @@ _DECAY_S = 30.0  # how long channels stay unused before there are fewer
 _PAUSE_FIRST_S = 0.25  # after a dial that failed
 _PAUSE_MOST_S = 5.0
 _CLOSED_AT_ONCE_S = 1.0  # a channel that is parked for less was not wanted
-_PEEK_BYTES = OPENING_BYTES + PROXY_HEADER_MAX_BYTES
+_PEEK_BYTES = 4096  # an opening with most first flights, post-quantum ones included
 _PARKED_EVENTS = READABLE | select.EPOLLRDHUP
-# A NAT forgets a silent mapping after some minutes, the worst ones after one.
-_KEEP_ALIVE = (
+# The relay's keep-alive is what keeps a NAT's mapping: our kernel's answers to it come
+# from inside. Ours, every two hours, is for the edge, so that it does not keep a
+# WebSocket for ever if the relay's machine vanishes.
+_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
@@ -52,7 +50,7 @@ class Ticket:
     """What the relay's welcome says about channels."""
 
     session_id: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     address: tuple[str, int]  # where the control connection leads, an IP and a port
     channels_max: int
 
@@ -60,13 +58,14 @@ class Ticket:
 class _Channel:
     """A channel from dialling until it is handed over or closed."""
 
-    __slots__ = ("fd", "in_pieces", "serial", "since", "sock")
+    __slots__ = ("fd", "in_pieces", "serial", "since", "sock", "took_s")
 
     def __init__(self, sock: socket.socket, serial: int, since: float) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.serial = serial
         self.since = since
+        self.took_s = 0.0  # from dialling to parking: about one round trip
         self.in_pieces = False  # SO_RCVLOWAT was raised
 
 
@@ -123,11 +122,23 @@ class ChannelPool:
             self._close(channel)
         if stale:
             _LOGGER.info("%d silent channels are replaced", len(stale))
-        self._grow()
+        under_way = self._under_way()
+        if not 0 < count <= under_way:
+            self._grow()
         self._pause_s = 0.0
         self._paused_until = 0.0
-        self._dial(max(count - len(self._dialling), 0))
+        self._dial(max(count - under_way, 0))
         self.fill()
+
+    def _under_way(self) -> int:
+        """Count the channels that the relay did not know of when it last spoke.
+
+        Its word and a preamble take half a round trip each. The relay asks again four
+        times a second, so without this a far one would be answered several times.
+        """
+        now = self._clock()
+        fresh = sum(now - one.since < one.took_s for one in self._parked.values())
+        return len(self._dialling) + fresh
 
     def sweep(self) -> None:
         """Act on deadlines; to be called about once a second."""
@@ -141,9 +152,16 @@ class ChannelPool:
         if now - self._decayed_at >= _DECAY_S:
             if self._unused > self._target // 2:
                 self._target = max(self._least, self._target // 2)
+                self._close_surplus()
             self._unused = len(self._parked)
             self._decayed_at = now
         self.fill()
+
+    def _close_surplus(self) -> None:
+        """Close the oldest channels beyond the target: the relay takes the freshest."""
+        surplus = max(len(self._parked) - self._target, 0)
+        for serial in sorted(self._parked)[:surplus]:
+            self._close(self._parked[serial])
 
     def close(self) -> None:
         """Close every channel that was not handed over."""
@@ -171,7 +189,7 @@ class ChannelPool:
         self._serial += 1
         channel = _Channel(sock, self._serial, self._clock())
         try:
-            for level, option, value in _KEEP_ALIVE:
+            for level, option, value in _OPTIONS:
                 sock.setsockopt(level, option, value)
             code = sock.connect_ex((host, port))
         except OSError as err:
@@ -188,19 +206,16 @@ class ChannelPool:
 
     def _connected(self, channel: _Channel, _events: int) -> None:
         """Park a channel whose connection stands."""
-        code = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._dial_failed(channel, errno.errorcode.get(code, str(code)))
-            return
         ticket = self._ticket
         preamble = write_preamble(ticket.session_id, channel.serial, ticket.key)
         try:
             channel.sock.send(preamble)
-        except OSError as err:
-            self._dial_failed(channel, str(err))
+        except OSError as err:  # also why there is no connection (connect(2))
+            self._dial_failed(channel, errno.errorcode.get(err.errno or 0, str(err)))
             return
         del self._dialling[channel.serial]
-        channel.since = self._clock()
+        now = self._clock()
+        channel.took_s, channel.since = now - channel.since, now
         self._parked[channel.serial] = channel
         self._poller.set_handler(channel.fd, functools.partial(self._opened, channel))
         self._poller.set_events(channel.fd, _PARKED_EVENTS)
@@ -224,14 +239,16 @@ class ChannelPool:
         """Check what the relay says on a parked channel, and let the channel go."""
         try:
             data = channel.sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
+            size = opening_size(data)
+            if size is not None and size > len(data) == _PEEK_BYTES:
+                data = channel.sock.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, size = b"", None
         if not data:
             self._lost(channel)
             return
-        size = opening_size(data)
         if size is None and len(data) >= OPENING_BYTES:
             self._refuse(channel)
         elif size is None or len(data) < size:

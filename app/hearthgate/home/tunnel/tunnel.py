@@ -22,12 +22,17 @@ from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.errors import (
     RelayAwayError,
     RelayKeyError,
+    RelayMisbehavedError,
     RelayRefusedError,
+    RelayReplacedError,
+    RelayStoppingError,
+    TunnelBugError,
 )
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pool import ChannelPool, HandOver, Ticket
 from hearthgate.poller import Poller
 from hearthgate.wire.control import GoodbyeReason, Need, Welcome
+from hearthgate.wire.names import format_address
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -139,7 +144,13 @@ class Tunnel:
         async with self._publishing:
             if self._connection is None:
                 raise RelayAwayError
-            self.refused = await self._connection.publish(self.hostnames)
+            try:
+                self.refused = await self._connection.publish(self.hostnames)
+            except RelayRefusedError as err:
+                # The relay has taken what it could, and cannot say which that is.
+                # Waiting for a better answer would keep every exposure waiting.
+                _LOGGER.warning("%s", err)
+                self.refused = {}
             self.is_published = True
             return self.refused
 
@@ -160,16 +171,32 @@ class Tunnel:
     async def run(self) -> None:
         """Stay connected until cancelled."""
         while True:
-            self._hurry.clear()
-            self._set(TunnelState.CONNECTING)
             try:
-                problem = await self._session_or_hurry()
-            except (RelayRefusedError, RelayKeyError) as err:
-                await self._rest(TunnelState.REFUSED, err, _REFUSED_RETRY_S)
-            except HearthgateError as err:
-                await self._rest(TunnelState.WAITING, err, self._backoff.delay())
-            else:
-                await self._rest(TunnelState.WAITING, problem, self._backoff.delay())
+                await self._connect_once()
+            except Exception as err:  # a bug must not end the way to a relay for good
+                _LOGGER.exception("The way to the relay %s ended by a bug", self._relay)
+                bug = TunnelBugError(relay=self._relay, reason=type(err).__name__)
+                await self._rest(TunnelState.WAITING, bug, self._backoff.delay())
+
+    @property
+    def _relay(self) -> str:
+        return format_address(self._options.host, self._options.port)
+
+    async def _connect_once(self) -> None:
+        """Run one session, and rest for as long as its end asks for."""
+        self._hurry.clear()
+        self._set(TunnelState.CONNECTING)
+        try:
+            problem = await self._session_or_hurry()
+        except (RelayRefusedError, RelayKeyError) as err:
+            await self._rest(TunnelState.REFUSED, err, _REFUSED_RETRY_S)
+        except RelayReplacedError as err:
+            # Two homes with one key would push each other out for ever.
+            await self._rest(TunnelState.WAITING, err, _REFUSED_RETRY_S)
+        except HearthgateError as err:
+            await self._rest(TunnelState.WAITING, err, self._backoff.delay())
+        else:
+            await self._rest(TunnelState.WAITING, problem, self._backoff.delay())
 
     async def _session_or_hurry(self) -> HearthgateError:
         """Run one session, ended early if the user wants to reconnect."""
@@ -242,19 +269,29 @@ class Tunnel:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
         _LOGGER.info("Left the relay %s: %s", connection.relay, reason or "lost")
-        if reason is GoodbyeReason.REVOKED:
-            raise RelayRefusedError(
-                message="The relay's owner has removed this home.",
-                hint="Ask for a new pairing code, and pair again.",
-            )
+        return self._end_of(reason)
+
+    def _end_of(self, reason: GoodbyeReason | None) -> HearthgateError:
+        """Return why a session has ended. Raises what needs a person."""
+        match reason:
+            case GoodbyeReason.REVOKED:
+                raise RelayRefusedError(
+                    message="The relay's owner has removed this home.",
+                    hint="Ask for a new pairing code, and pair again.",
+                )
+            case GoodbyeReason.REPLACED:
+                raise RelayReplacedError(relay=self._relay)
+            case GoodbyeReason.MISBEHAVED:
+                return RelayMisbehavedError(relay=self._relay)
+            case GoodbyeReason.STOPPING:
+                return RelayStoppingError(relay=self._relay)
         return RelayAwayError()
 
     async def _keep(self) -> None:
         """Publish what is public, then look after the pool."""
-        with contextlib.suppress(HearthgateError):
-            # Its end ends the session too; nobody waits for this one.
+        with contextlib.suppress(RelayAwayError):  # the session is ending too
             await self.publish(self.hostnames)
-            self._on_status(self.status)
+            self._tell()
         while True:
             await asyncio.sleep(_SWEEP_S)
             if self._pool is not None:
@@ -297,4 +334,10 @@ class Tunnel:
             old.domains if domains is None else domains,
             old.addresses if addresses is None else addresses,
         )
-        self._on_status(self.status)
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._on_status(self.status)
+        except Exception:  # a bug in who listens must not end the session
+            _LOGGER.exception("The state of %s could not be told", self._relay)

@@ -29,6 +29,7 @@ class HgApp extends HgElement {
     this.loading = h("p", { class: "loading secondary", role: "status" }, t("page.loading"));
     this.forbidden = h("hg-problem");
     this.staging = h("hg-problem", { level: "warning" });
+    this.damage = h("hg-problem", { level: "warning" });
     this.first = h("hg-first-run");
     this.relays = h("hg-relays");
     this.services = h("hg-services");
@@ -69,13 +70,17 @@ class HgApp extends HgElement {
       this.version.textContent = `Hearthgate ${home.version}`;
       this.staging.problem = home.acme?.staging
         ? { message: t("page.staging"), hint: t("page.staging_hint") } : null;
+      const { damage } = home;
+      this.damage.problem = damage
+        ? { message: t("page.damage", damage), hint: t("page.damage_hint") } : null;
       this.relays.relays = relays;
       Object.assign(this.services, { services, relays });
       this.hass.hass = this.#store.hass;
     }
     this.forbidden.problem = { message: t("page.forbidden"), hint: t("page.forbidden_hint") };
     this.#show(shut ? [shut === "password" ? this.login : this.forbidden] : loaded
-      ? [this.staging, relays.length ? this.relays : this.first, this.hass, this.services]
+      ? [this.damage, this.staging, relays.length ? this.relays : this.first, this.hass,
+        this.services]
       : [this.loading]);
   }
 
