@@ -24,7 +24,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
 NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
-	fonts-dejavu-core iproute2 apparmor_parser:apparmor
+	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
+	mosquitto:mosquitto
 NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
 	apparmor_parser:apparmor strace:strace
@@ -32,7 +33,7 @@ NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
-.PHONY: help demo test test-images bench lint format pictures lock clean
+.PHONY: help demo test test-hass test-images bench lint format pictures lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,7 +42,12 @@ demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
-	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
+		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
+
+test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
+	$(AS_ROOT) tests/tools/hass
+	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them
 	$(AS_ROOT) tests/images/run $(abspath $(BIN)/python) $(ARGS)

@@ -1,6 +1,6 @@
-"""Read settings from four places into one frozen dataclass.
+"""Read settings from five places into one frozen dataclass.
 
-    defaults  <  YAML file  <  environment  <  flags          the later one wins
+    defaults  <  YAML file  <  options  <  environment  <  flags      the later wins
 
     @dataclass(frozen=True, slots=True)
     class Web:
@@ -24,6 +24,7 @@ from collections.abc import Collection, Iterator, Mapping
 import dataclasses
 from dataclasses import dataclass, field
 import difflib
+import logging
 import os
 from pathlib import Path
 import re
@@ -36,6 +37,7 @@ from hearthgate.files import NotAFileError, read_capped
 from hearthgate.plain_yaml import PlainYamlError, parse_yaml
 from hearthgate.values import Kind
 
+_LOGGER = logging.getLogger(__name__)
 S = TypeVar("S")
 V = TypeVar("V")
 D = TypeVar("D")
@@ -91,19 +93,23 @@ def load_settings(
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
+    options: Path | None = None,
     elsewhere: Collection[str] = (),
 ) -> S:
     """Return the settings. Blocking: reads the file. Raises SettingsError.
 
     `file` must exist if it is given. `environment` is the process's own by default;
     `elsewhere` names variables, without the prefix, that something else reads. `flags`
-    has dotted names ("web.port").
+    has dotted names ("web.port"). `options` is the file in which the Supervisor of Home
+    Assistant keeps what the user chose; its names have underscores for dots.
     """
     known = dict(_leaves(of))
     problems: list[str] = []
     given: dict[str, _Given] = {}
     if file is not None:
         given |= _from_file(file, known, problems)
+    if options is not None:
+        given |= _from_options(options, known)
     variables = os.environ if environment is None else environment
     given |= _from_environment(variables, known, elsewhere, problems)
     given |= _from_flags(flags or {}, known)
@@ -163,6 +169,29 @@ def _from_file(
             problems.append(
                 f"{name} in {file} is {value!r}; allowed is a group of settings."
             )
+    return found
+
+
+def _from_options(file: Path, known: Mapping[str, Kind[Any]]) -> dict[str, _Given]:
+    """Read a flat JSON object, which is YAML as well.
+
+    What is left over from another version is no error: the Supervisor has checked the
+    names, and a home that does not start would lock out who is away from it.
+    """
+    try:
+        raw = read_capped(file, _FILE_MAX_BYTES)
+        data = parse_yaml(raw) if raw else {}
+    except (NotAFileError, PlainYamlError) as err:
+        raise SettingsError(
+            problems=f"The options in {file} can't be used: {err}."
+        ) from err
+    names = {name.replace(".", "_"): name for name in known}
+    found: dict[str, _Given] = {}
+    for key, value in data.items():
+        if key not in names:
+            _LOGGER.warning("The option %s is not known here, and left out", key)
+        elif value not in (None, ""):
+            found[names[key]] = _Given(value, f"the option {key}")
     return found
 
 

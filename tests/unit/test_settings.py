@@ -279,3 +279,33 @@ def test_values_that_do_not_go_together_are_told_with_their_sources(
     with pytest.raises(SettingsError, match=told) as caught:
         load_settings(HomeSettings, environment=environment)
     assert all(key in str(caught.value) for key in environment)
+
+
+def test_options_of_an_add_on_have_flat_names_and_stand_below_the_environment(
+    tmp_path: Path,
+) -> None:
+    options = tmp_path / "options.json"
+    options.write_text('{"web_port": 8100, "web_host": "127.0.0.9", "password": ""}')
+    found = load_settings(
+        HomeSettings,
+        options=options,
+        environment={"HEARTHGATE_WEB__PORT": "8200"},
+    )
+    assert (found.web.host, found.web.port) == ("127.0.0.9", 8200)
+    assert found.password is None
+
+
+def test_an_option_that_is_left_over_does_not_keep_a_home_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = tmp_path / "options.json"
+    options.write_text('{"of_last_year": true}')
+    assert load_settings(HomeSettings, options=options, environment={}).web.port == 8099
+    assert "of_last_year" in caplog.text
+
+
+def test_a_wrong_option_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
+    options = tmp_path / "options.json"
+    options.write_text('{"log_level": "loud"}')
+    with pytest.raises(SettingsError, match="the option log_level is 'loud'"):
+        load_settings(HomeSettings, options=options, environment={})

@@ -3,6 +3,8 @@
 WebServer ─▶ Home ─┬─▶ Services ◀── Discovery (mDNS)
                    ├─▶ Tunnels ──channel──▶ Edge (HAProxy)
                    └─▶ Exposer ─▶ Certificates (ACME), Edge, Tunnels
+
+As an add-on of Home Assistant, `Hass` brings services and says who may open the page.
 """
 
 import asyncio
@@ -23,19 +25,29 @@ from hearthgate.home.certificates import (
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.edge import Edge, EdgeSettings
+from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.hass.broker import Entities, lasting_id
+from hearthgate.home.hass.hass import Hass
+from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.payloads import Broker
+from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Service, Target
+from hearthgate.home.model import Exposure, Origin, Service, Target
+from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
-from hearthgate.home.settings import HomeSettings
+from hearthgate.home.settings import HassOptions, HomeSettings
 from hearthgate.home.state_file import home_state_store
 from hearthgate.home.tunnel.errors import RelayAwayError
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.home.tunnels import Tunnels
+from hearthgate.home.views import Json
+from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.login import Login
 from hearthgate.home.web.server import WebServer
+from hearthgate.home.web.users import NoLogin
 from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
@@ -44,6 +56,7 @@ from hearthgate.store import lock_folder
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
+_PAGE_RETRY_S = 10.0  # while another process holds the port that ingress expects
 
 
 class Agent:
@@ -101,6 +114,7 @@ class Agent:
             self._certificates,
             on_change=self._service_changed,
         )
+        self._hass = self._make_hass(settings.hass)
         self._home = Home(
             self._store,
             self._services,
@@ -109,24 +123,60 @@ class Agent:
             self._feed,
             acme=settings.acme,
             icons=icons,
+            hass=self._hass,
+        )
+        self._entities = Entities(
+            self._home,
+            lasting_id(data / "entities-id"),
+            self._find_broker,
+            prefix=settings.mqtt.discovery_prefix,
         )
         self._login = Login(data)
-        self._web = WebServer(
-            self._home,
-            self._login,
-            host=settings.web.host,
-            port=settings.web.port,
-            unix_socket=data / SOCKET_NAME,
+        self._webs: list[WebServer] = []
+
+    def _make_hass(self, options: HassOptions) -> Hass | None:
+        if options.token is None:
+            return None
+        return Hass(
+            options,
+            options.token,
+            self._discovery.probe,
+            PublicSide(
+                HOME_ASSISTANT,
+                self._store,
+                self._exposer,
+                self._tunnels,
+                self._certificates,
+            ),
+            target=self._core_target,
+            on_service=self._sighted,
+            on_lost=self._services.lost,
+            on_change=self._hass_changed,
         )
+
+    async def _find_broker(self) -> Broker | None:
+        """Return the broker of the settings, else the Supervisor's."""
+        mqtt = self._settings.mqtt
+        if mqtt.host is not None:
+            return Broker(mqtt.host, mqtt.port, mqtt.username, mqtt.password, mqtt.tls)
+        return await self._hass.supervisor.broker() if self._hass else None
+
+    def _core_target(self) -> Target | None:
+        """Return where the edge finds Core, or would find it."""
+        try:
+            return self._services.get(HOME_ASSISTANT).target
+        except ServiceUnknownError:
+            return None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then end every part, visitors last."""
         with stop_on_signals() as stop:
             try:
                 await self._store.read()
-                password = await self._login.prepare(self._settings.password)
-                await self._web.start()
-                self._say_hello(password)
+                if self._hass is None:
+                    await self._serve_page_alone()
+                else:
+                    await self._serve_command_line()
                 async with asyncio.TaskGroup() as tasks:
                     parts = [
                         tasks.create_task(part, name=name)
@@ -147,8 +197,18 @@ class Agent:
             "services": self._services.run(),
         }
         if self._settings.discovery.enabled:
-            parts["discovery"] = self._discovery.run()
+            parts["discovery"] = self._discover()
+        if self._hass is not None or self._settings.mqtt.host is not None:
+            parts["entities"] = self._entities.run()
+        if self._hass is not None:
+            parts["Home Assistant"] = self._hass.run()
+            parts["page"] = self._serve_page_in(self._hass)
         return parts
+
+    async def _discover(self) -> None:
+        if self._hass is not None:  # which knows better what is on this machine
+            await self._hass.looked()
+        await self._discovery.run()
 
     async def _begin(self) -> None:
         await self._exposer.start()
@@ -161,19 +221,33 @@ class Agent:
         The other way round the relay would give visitors to a closed door. Twice does
         no harm.
         """
-        await self._web.stop()
+        await self._close_pages()
         await self._exposer.close()
         await self._tunnels.close()
 
     async def _close(self) -> None:
         await self._leave()
+        if self._hass is not None:
+            await self._hass.close()
         await self._store.close()
         self._poller.close()
         _LOGGER.info("Home has stopped")
 
-    def _say_hello(self, password: str | None) -> None:
-        port = self._web.port
-        _LOGGER.info("The page is at http://%s:%d/", self._settings.web.host, port)
+    # --- the page ---------------------------------------------------------------------
+
+    async def _serve_page_alone(self) -> None:
+        """Serve the page with a login of its own."""
+        settings = self._settings
+        password = await self._login.prepare(settings.password)
+        web = WebServer(
+            self._home,
+            self._login,
+            host=settings.web.host,
+            port=settings.web.port,
+            unix_socket=settings.data / SOCKET_NAME,
+        )
+        await self._serve(web)
+        _LOGGER.info("The page is at http://%s:%d/", settings.web.host, web.port)
         if password is not None:
             # Shown at every log level: it cannot be shown again.
             logging.getLogger(PLAIN).info(
@@ -182,16 +256,77 @@ class Agent:
                 password,
             )
 
+    async def _serve_command_line(self) -> None:
+        """Serve the UNIX socket alone, which needs nobody's word."""
+        nobody = NoLogin("command line")
+        socket = self._settings.data / SOCKET_NAME
+        await self._serve(WebServer(self._home, nobody, host=None, unix_socket=socket))
+
+    async def _serve_page_in(self, hass: Hass) -> None:
+        """Serve the page where the Supervisor reaches it, once it has said where.
+
+        Visitors do not wait for that: the edge and the tunnels run already.
+        """
+        while True:
+            own = await hass.own()
+            web = WebServer(
+                self._home,
+                hass.ingress,
+                host=own.address,
+                port=own.ingress_port,
+                own_host=host_for_browser,
+                peers={self._settings.hass.ingress_peer},
+            )
+            try:
+                await self._serve(web)
+            except WebNotStartedError as err:
+                _LOGGER.warning("%s Trying again", err)
+                await asyncio.sleep(_PAGE_RETRY_S)
+                continue
+            _LOGGER.info(
+                "The page is at http://%s:%d/, for Home Assistant only",
+                own.address,
+                web.port,
+            )
+            return
+
+    async def _serve(self, web: WebServer) -> None:
+        self._webs.append(web)
+        await web.start()
+
+    async def _close_pages(self) -> None:
+        for web in self._webs:
+            await web.stop()
+
     # The parts below Home are made before it, and tell it what happens by these.
 
     def _seen(self, service: Service) -> None:
+        """Take what mDNS says, but for what the Supervisor says better."""
+        exposed = self._store.value.exposure(service.id) is not None
+        if exposed or self._hass is None or not self._hass.knows(service.target):
+            self._services.seen(service)
+
+    def _sighted(self, service: Service) -> None:
+        """Take what the Supervisor says, and drop what mDNS said of the same."""
         self._services.seen(service)
+        for other in self._services.all():
+            if self._hass is None or self._hass.shows(other.id):
+                continue
+            is_free = self._store.value.exposure(other.id) is None
+            by_hand = other.origin is Origin.MANUAL
+            if is_free and not by_hand and self._hass.knows(other.target):
+                self._services.lost(other.id)
 
     def _lost(self, service_id: str) -> None:
         self._services.lost(service_id)
 
     def _service_changed(self, service_id: str) -> None:
         self._home.service_changed(service_id)
+        if service_id == HOME_ASSISTANT and self._hass is not None:
+            self._hass.exposure_changed()
+
+    def _hass_changed(self, view: Json) -> None:
+        self._feed.publish({"type": "hass", "hass": view})
 
     def _service_gone(self, service_id: str) -> None:
         self._home.service_gone(service_id)

@@ -5,6 +5,7 @@ command ──UNIX socket of the data folder, mode 0600──▶ the same API as
 
 import asyncio
 import json
+import os
 from pathlib import Path
 import time
 from typing import Any
@@ -82,7 +83,14 @@ def commands() -> None:
 
 def _load(settings: str | None, **flags: object) -> HomeSettings:
     file = Path(settings) if settings else None
-    return load_settings(HomeSettings, file=file, flags=flags)
+    token = os.environ.get("SUPERVISOR_TOKEN")
+    if not token:
+        return load_settings(HomeSettings, file=file, flags=flags)
+    flags["hass.token"] = token  # we are an add-on of Home Assistant
+    data = load_settings(HomeSettings, file=file, flags=flags).data
+    return load_settings(
+        HomeSettings, file=file, flags=flags, options=data / "options.json"
+    )
 
 
 @commands.command()

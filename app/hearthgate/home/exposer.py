@@ -36,7 +36,7 @@ from hearthgate.tasks import Tasks
 _LOGGER = logging.getLogger(__name__)
 
 RETRY_S = (10.0, 60.0, 600.0, 3600.0)
-Visit = Callable[[str, int, str, Path], Awaitable[None]]
+Visit = Callable[[str, int, str, Path], Awaitable[int | None]]
 
 
 @dataclass(frozen=True, slots=True)

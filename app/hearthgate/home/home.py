@@ -31,6 +31,8 @@ from hearthgate.home.errors import (
 )
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.grant import check_grant
+from hearthgate.home.hass.errors import NoHomeAssistantError
+from hearthgate.home.hass.hass import Hass
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.services import Services
@@ -68,6 +70,7 @@ class Home:
         *,
         acme: AcmeOptions,
         icons: Path,
+        hass: Hass | None = None,
     ) -> None:
         self._store = store
         self._services = services
@@ -76,6 +79,7 @@ class Home:
         self._feed = feed
         self._acme = acme
         self._icons = icons
+        self._hass = hass
         self._pairing = asyncio.Lock()  # one at a time: each takes a place
 
     # --- what there is --------------------------------------------------------------
@@ -88,6 +92,7 @@ class Home:
             "home": {"version": __version__, "acme": acme, "damage": damage},
             "relays": [self._relay(one) for one in self._store.value.relays],
             "services": [self._service(one) for one in self._services.all()],
+            "hass": self._hass.view() if self._hass else None,
         }
 
     def subscribe(self) -> AbstractContextManager[Subscription]:
@@ -317,6 +322,25 @@ class Home:
         service = self._services.get(service_id)
         self._exposer.wish_changed(service_id)
         return self._service(service)
+
+    # --- Home Assistant ---------------------------------------------------------------
+
+    async def check_hass(self) -> Json:
+        """Look whether Home Assistant accepts visitors. Raises NoHomeAssistantError."""
+        return await self._the_hass().check()
+
+    async def trust_hass(self, login_attempts: int | None) -> Json:
+        """Let Home Assistant accept visitors, which restarts it; see Trust.apply."""
+        return await self._the_hass().trust(login_attempts=login_attempts)
+
+    async def use_public_url(self) -> Json:
+        """Tell Home Assistant its public address. Raises NoPublicAddressError."""
+        return await self._the_hass().use_public_url()
+
+    def _the_hass(self) -> Hass:
+        if self._hass is None:
+            raise NoHomeAssistantError
+        return self._hass
 
     def _relay_for(self, wish: ExposureWish, old: Exposure | None) -> str:
         state = self._store.value

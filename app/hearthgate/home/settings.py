@@ -3,6 +3,7 @@
     data: /var/lib/hearthgate       web: {host, port}         log: {level, format}
     password                        acme: {directory, …}      tunnel: {channels_min, …}
     dns_servers                     discovery: {enabled, …}   edge: {program, maxconn}
+    hass: {supervisor, …}           mqtt: {host, …}
 
 Every default works without any setting. What the user clicks on the page is no setting
 but state: see `hearthgate.home.state`.
@@ -19,6 +20,7 @@ from hearthgate.values import (
     EMAIL,
     HOST,
     PATH,
+    PORT,
     PORT_OR_ANY,
     SECRET,
     URL,
@@ -109,6 +111,31 @@ class TunnelOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class HassOptions:
+    """How an add-on reaches Home Assistant; only tests change more than the token."""
+
+    supervisor: str = setting(URL, "http://supervisor")
+    # None: no add-on. The Supervisor gives it as SUPERVISOR_TOKEN, new at every start.
+    token: Secret | None = setting(SECRET, None)
+    ingress_peer: str = setting(HOST, "172.30.32.2")  # the Supervisor, on its network
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """The broker through which Home Assistant gets switches and sensors."""
+
+    host: str | None = setting(HOST, None)  # None: the Supervisor's, if it has one
+    port: int = setting(PORT, 1883)
+    username: str | None = setting(text(1024), None)
+    password: Secret | None = setting(SECRET, None)
+    tls: bool = setting(BOOL, default=False)
+    # Where Home Assistant looks for new devices: a setting of its MQTT integration.
+    discovery_prefix: str = setting(
+        text(128, r"[A-Za-z0-9_/-]+", "letters, digits, _, - and /"), "homeassistant"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogOptions:
     """What is logged, and how it looks."""
 
@@ -129,4 +156,6 @@ class HomeSettings:
     discovery: DiscoveryOptions = section(DiscoveryOptions)
     edge: EdgeOptions = section(EdgeOptions)
     tunnel: TunnelOptions = section(TunnelOptions)
+    hass: HassOptions = section(HassOptions)
+    mqtt: MqttOptions = section(MqttOptions)
     log: LogOptions = section(LogOptions)

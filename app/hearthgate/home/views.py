@@ -33,7 +33,7 @@ def relay_view(
         "parked": parked,
         "domains": list(status.domains),
         "addresses": list(status.addresses),
-        "problem": _problem_view(status.problem),
+        "problem": problem_view(status.problem),
     }
 
 
@@ -68,22 +68,28 @@ def service_view(
 
 def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
     """Return an exposure as the API shows it."""
-    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
     access = exposure.access
     return {
         "enabled": exposure.enabled,
         "hostname": exposure.hostname,
-        "url": f"https://{exposure.hostname}{port}/",
+        "url": public_url(exposure.hostname, relay_port),
         "relay_id": exposure.relay_id,
         "access": None if access is None else {"username": access.username},
         "status": {
             "phase": status.phase.value,
             "since": status.since,
-            "problem": _problem_view(status.problem),
+            "problem": problem_view(status.problem),
             "certificate_expires": status.certificate_expires,
         },
     }
 
 
-def _problem_view(problem: Problem | None) -> Json | None:
+def public_url(hostname: str, relay_port: int) -> str:
+    """Return where a hostname is visited, given the port of its relay."""
+    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
+    return f"https://{hostname}{port}/"
+
+
+def problem_view(problem: Problem | None) -> Json | None:
+    """Return a problem as the API shows it."""
     return None if problem is None else asdict(problem)

@@ -3,13 +3,17 @@
     agent ──TLS with the hostname as SNI──▶ relay ──channel──▶ edge ──▶ our certificate
 
 What comes back must be the very certificate that the edge has, so this proves the whole
-way of a byte without trusting any name or authority. Asks the service for nothing.
+way of a byte without trusting any name or authority. Asks the service for nothing, or
+for the status of one page.
 """
 
 import asyncio
+from collections.abc import Mapping
 import contextlib
 from pathlib import Path
+import re
 import ssl
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,10 +21,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hearthgate.home.errors import NotSeenFromOutsideError
 
 _DEADLINE_S = 10.0
+_HTTPS_PORT = 443
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r\n]")
 
 
-async def visit(address: str, port: int, hostname: str, certificate: Path) -> None:
-    """Visit a hostname at a relay's address. Raises NotSeenFromOutsideError."""
+async def visit(
+    address: str, port: int, hostname: str, certificate: Path, path: str | None = None
+) -> int | None:
+    """Visit a hostname at a relay's address. Raises NotSeenFromOutsideError.
+
+    With a path, the service is asked for it, and the status of its answer is returned.
+    """
     try:
         expected = await asyncio.to_thread(_leaf, certificate)
     except (OSError, ValueError) as err:
@@ -31,27 +42,51 @@ async def visit(address: str, port: int, hostname: str, certificate: Path) -> No
     context.verify_mode = ssl.CERT_NONE  # compared byte by byte below
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            found = await _presented(address, port, hostname, context)
-    except (OSError, EOFError) as err:
+            reader, writer = await asyncio.open_connection(
+                address, port, ssl=context, server_hostname=hostname
+            )
+            try:
+                tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+                found = tls.getpeercert(binary_form=True)
+                if found == expected and path is not None:
+                    host = hostname if port == _HTTPS_PORT else f"{hostname}:{port}"
+                    return await ask_status(reader, writer, host=host, path=path)
+            finally:
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, EOFError, ValueError) as err:
         raise NotSeenFromOutsideError(hostname=hostname, reason=_reason(err)) from err
     if found != expected:
         reason = "another certificate came back than the one of this home"
         raise NotSeenFromOutsideError(hostname=hostname, reason=reason)
+    return None
 
 
-async def _presented(
-    address: str, port: int, hostname: str, context: ssl.SSLContext
-) -> bytes | None:
-    _, writer = await asyncio.open_connection(
-        address, port, ssl=context, server_hostname=hostname
-    )
-    try:
-        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-        return tls.getpeercert(binary_form=True)
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+async def ask_status(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    *,
+    host: str,
+    path: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Send one GET and return the status of the answer.
+
+    Raises OSError, EOFError, or ValueError for what is no HTTP. The caller closes.
+    """
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: Hearthgate"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["Connection: close", "", ""]
+    writer.write("\r\n".join(lines).encode())
+    await writer.drain()
+    first = await reader.readline()
+    found = _STATUS.match(first)
+    if found is None:
+        if not first:
+            raise EOFError("the connection was closed")
+        raise ValueError("the answer is no HTTP")
+    return int(found[1])
 
 
 def _leaf(certificate: Path) -> bytes:
@@ -66,4 +101,6 @@ def _reason(err: Exception) -> str:
         return f"the relay refused the name ({err.reason or err})"
     if isinstance(err, OSError) and err.strerror:
         return err.strerror
+    if isinstance(err, ValueError):
+        return "the answer is no HTTP"
     return "the connection was closed"

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hearthgate.errors import HearthgateError
+from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.model import Target
 from hearthgate.home.web.facade import ExposureWish, Json
 from hearthgate.home.web.feed import Feed, Subscription
@@ -87,6 +88,7 @@ class MemoryHome:
         self.wishes: list[ExposureWish] = []
         self.codes: list[str] = []
         self.icons: dict[str, Path] = {}
+        self.hass: Json | None = None
         self.fail_with: Exception | None = None
         self.damage: Json | None = None
 
@@ -99,6 +101,7 @@ class MemoryHome:
             },
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),
+            "hass": self.hass,
         }
 
     def subscribe(self) -> AbstractContextManager[Subscription]:
@@ -149,6 +152,22 @@ class MemoryHome:
     async def retry(self, service_id: str) -> Json:
         return self._service(service_id)
 
+    async def check_hass(self) -> Json:
+        return self._hass()
+
+    async def trust_hass(self, login_attempts: int | None) -> Json:
+        self.login_attempts = login_attempts
+        return self._hass()
+
+    async def use_public_url(self) -> Json:
+        return self._hass()
+
+    def _hass(self) -> Json:
+        self._maybe_fail()
+        if self.hass is None:
+            raise NoHomeAssistantError
+        return self.hass
+
     def icon(self, service_id: str) -> Path | None:
         return self.icons.get(service_id)
 
@@ -160,6 +179,25 @@ class MemoryHome:
     def _maybe_fail(self) -> None:
         if self.fail_with is not None:
             raise self.fail_with
+
+
+def hass_json() -> Json:
+    return {
+        "version": "2026.11.0",
+        "trust": {
+            "state": "refused",
+            "proxy": "127.0.0.1",
+            "by": "api",
+            "changes": [
+                {"name": "trusted_proxies", "before": "", "after": "127.0.0.1"}
+            ],
+            "yaml": None,
+            "login_attempts": -1,
+            "problem": PROBLEM,
+        },
+        "external_url": None,
+        "public_url": "https://ha.example.com/",
+    }
 
 
 def disk_full() -> StateNotWritableError:

@@ -159,6 +159,6 @@ async def test_the_description_is_served_as_it_is_written(owner: Running) -> Non
 
 
 def test_the_checker_finds_what_is_wrong() -> None:
-    state = {"home": 1, "relays": [], "services": [], "more": 1}
+    state = {"home": 1, "relays": [], "services": [], "hass": None, "more": 1}
     found = faults(state, {"$ref": "#/components/schemas/State"}, DESCRIPTION)
     assert len(found) == 2

@@ -51,6 +51,9 @@ class Api:
             web.put(f"{_SERVICE}/exposure", self.set_exposure),
             web.post(f"{_SERVICE}/exposure/retry", self.retry),
             web.get(f"{_SERVICE}/icon", self.icon),
+            web.post("/api/hass/check", self.check_hass),
+            web.post("/api/hass/trust", self.trust_hass),
+            web.post("/api/hass/public_url", self.use_public_url),
         ]
 
     async def health(self, _request: web.Request) -> web.Response:
@@ -142,3 +145,17 @@ class Api:
         return await icon_response(
             request, self.home.icon(request.match_info["service_id"])
         )
+
+    async def check_hass(self, _request: web.Request) -> web.Response:
+        """Look at Home Assistant now."""
+        return web.json_response(await self.home.check_hass())
+
+    async def trust_hass(self, request: web.Request) -> web.Response:
+        """Let Home Assistant accept visitors; the page follows on its WebSocket."""
+        body = await bodies.read_body(request, bodies.TRUST)
+        hass = await self.home.trust_hass(body["login_attempts"])
+        return web.json_response(hass, status=202)
+
+    async def use_public_url(self, _request: web.Request) -> web.Response:
+        """Tell Home Assistant its public address."""
+        return web.json_response(await self.home.use_public_url())

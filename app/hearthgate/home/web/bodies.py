@@ -30,6 +30,7 @@ _BODY_SECONDS = 15
 _NAME_MAX = 64
 _CODE_MAX = 4096  # a pairing code is about 200 characters
 _LOGIN_PASSWORD_MAX = 1024
+_ATTEMPTS_MAX = 100
 
 
 async def read_body(request: web.Request, schema: vol.Schema) -> Any:  # noqa: ANN401
@@ -133,6 +134,14 @@ def _something(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
+def _attempts(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise vol.Invalid("expected a whole number")
+    if not 1 <= value <= _ATTEMPTS_MAX:
+        raise vol.Invalid(f"expected 1 to {_ATTEMPTS_MAX}")
+    return value
+
+
 LOGIN = vol.Schema(
     {vol.Required("password"): _text(1, _LOGIN_PASSWORD_MAX, strip=False)}
 )
@@ -153,4 +162,7 @@ EXPOSURE = vol.Schema(
         },
         _wish,
     )
+)
+TRUST = vol.Schema(
+    {vol.Optional("login_attempts", default=None): vol.Any(None, _attempts)}
 )

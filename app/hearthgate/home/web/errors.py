@@ -12,6 +12,15 @@ class WebNotStartedError(HearthgateError):
     status = 500
 
 
+class PeerUnknownError(HearthgateError):
+    """Raise if somebody else than Home Assistant connects to the page behind it."""
+
+    code = "peer_unknown"
+    message = "This page is served through Home Assistant only, not to {address}."
+    hint = "Open it in Home Assistant, by its entry in the side bar."
+    status = 403
+
+
 class NotFoundError(HearthgateError):
     """Raise if there is nothing at a path."""
 

@@ -82,3 +82,12 @@ class HomeApi(Protocol):
 
     def icon(self, service_id: str) -> Path | None:
         """Return the file with a service's icon."""
+
+    async def check_hass(self) -> Json:
+        """Look whether Home Assistant accepts visitors; return what is known of it."""
+
+    async def trust_hass(self, login_attempts: int | None) -> Json:
+        """Let Home Assistant accept visitors; the restart goes on by itself."""
+
+    async def use_public_url(self) -> Json:
+        """Tell Home Assistant its public address; return what is known of it."""

@@ -14,6 +14,7 @@ import logging
 
 from aiohttp import WSCloseCode, web
 
+from hearthgate.errors import HearthgateError
 from hearthgate.home.web.errors import TooManyPagesError
 from hearthgate.home.web.facade import HomeApi
 from hearthgate.home.web.feed import RESYNC, Event, Subscription
@@ -117,6 +118,9 @@ class LivePages:
             _drop(request)  # a polite close would wait for it as well
         except ConnectionError:
             _LOGGER.debug("%s: the page is gone", request.remote)
+        except HearthgateError as err:  # who is asking can't be found out now
+            _LOGGER.info("%s: the page has to come back: %s", request.remote, err)
+            await page.close(code=WSCloseCode.TRY_AGAIN_LATER)
         except Exception:
             # One page must not take others down, and is too late for an error in JSON.
             _LOGGER.exception("%s: the live page failed", request.remote)

@@ -1,14 +1,14 @@
 """What every request passes, and what every answer carries.
 
-    request ──▶ errors ──▶ own page only ──▶ somebody we know ──▶ handler
-    answer  ◀── JSON   ◀──────────────────── headers
+    request ──▶ errors ──▶ known peer ──▶ own page ──▶ somebody we know ──▶ handler
+    answer  ◀── JSON   ◀─────────────────────────────── headers
 
 `Sec-Fetch-Site` says where a request comes from; browsers send it to https and
 localhost only, so over plain http the Origin decides. A request with neither comes from
 no browser, and has no cookie to abuse.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 import logging
 import secrets
 
@@ -21,6 +21,7 @@ from hearthgate.home.web.errors import (
     CrossSiteError,
     LoginNeededError,
     NotFoundError,
+    PeerUnknownError,
     TooManyLoginsError,
 )
 from hearthgate.home.web.users import Authenticator
@@ -104,6 +105,25 @@ def _internal_error(number: str) -> web.Response:
         "fields": {"id": number},
     }
     return web.json_response({"error": body}, status=500)
+
+
+def known_peers_only(peers: Collection[str]) -> Middleware:
+    """Refuse whoever connects from another address; what headers say counts nothing."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport
+        peer = transport.get_extra_info("peername") if transport else None
+        if not peer or peer[0] not in peers:
+            _LOGGER.warning(
+                "%s: refused, only %s may connect here",
+                peer[0] if peer else "unknown",
+                ", ".join(sorted(peers)),
+            )
+            raise PeerUnknownError(address=peer[0] if peer else "unknown")
+        return await handler(request)
+
+    return check
 
 
 def own_page_only(own_host: Callable[[web.Request], str]) -> Middleware:

@@ -6,7 +6,7 @@
 Both lead to the same home. Starts and stops; decides nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 import contextlib
 from importlib import resources
 import logging
@@ -26,6 +26,7 @@ from hearthgate.home.web.middleware import (
     BODY_MAX_BYTES,
     add_headers,
     answer_errors,
+    known_peers_only,
     known_users_only,
     own_page_only,
 )
@@ -47,23 +48,28 @@ class WebServer:
         home: HomeApi,
         authenticator: Authenticator,
         *,
-        host: str,
-        port: int,
+        host: str | None,
+        port: int = 0,
         unix_socket: Path | None = None,
         page: Path = PAGE_FOLDER,
         own_host: Callable[[web.Request], str] = lambda request: request.host,
+        peers: Collection[str] | None = None,
         live: LivePages | None = None,
     ) -> None:
         """Read the page's files; open nothing yet. Port 0 lets the system pick one.
 
+        Without a host it is served on the UNIX socket alone.
+
         `own_host` tells the host and port that the browser believes to talk to, for
-        who serves this behind a proxy that changes the Host header.
+        who serves this behind a proxy that changes the Host header. `peers` are the
+        only addresses that may connect over TCP; None: all.
         """
         self._home = home
         self._authenticator = authenticator
         self._address = (host, port)
         self._unix_socket = unix_socket
         self._own_host = own_host
+        self._peers = peers
         self._files = PageFiles(page)
         self._description = read_description()
         self._live = live or LivePages(home)
@@ -79,13 +85,15 @@ class WebServer:
     async def start(self) -> None:
         """Serve. Raises WebNotStartedError, with nothing left open."""
         try:
-            listener = _tcp_listener(*self._address)
-            self._port = listener.getsockname()[1]
-            await self._serve(listener, self._authenticator)
+            host, port = self._address
+            if host is not None:
+                listener = _tcp_listener(host, port)
+                self._port = listener.getsockname()[1]
+                await self._serve(listener, self._authenticator, self._peers)
             if self._unix_socket is not None:
                 unix = _unix_listener(self._unix_socket)
                 self._bound = self._unix_socket
-                await self._serve(unix, NoLogin("command line"))
+                await self._serve(unix, NoLogin("command line"), None)
         except BaseException:
             await self.stop()
             raise
@@ -104,20 +112,30 @@ class WebServer:
                 self._bound.unlink(missing_ok=True)
             self._bound = None
 
-    async def _serve(self, listener: socket.socket, who: Authenticator) -> None:
+    async def _serve(
+        self,
+        listener: socket.socket,
+        who: Authenticator,
+        peers: Collection[str] | None,
+    ) -> None:
         # Headers that name us and our versions, and a log of clicks, help nobody.
         runner = web.AppRunner(
-            self._application(who), access_log=None, shutdown_timeout=_STOP_SECONDS
+            self._application(who, peers),
+            access_log=None,
+            shutdown_timeout=_STOP_SECONDS,
         )
         self._runners.append(runner)
         await runner.setup()
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
 
-    def _application(self, who: Authenticator) -> web.Application:
+    def _application(
+        self, who: Authenticator, peers: Collection[str] | None
+    ) -> web.Application:
         application = web.Application(
             client_max_size=BODY_MAX_BYTES,
             middlewares=[
                 answer_errors,
+                *([] if peers is None else [known_peers_only(peers)]),
                 own_page_only(self._own_host),
                 known_users_only(who),
             ],

@@ -44,6 +44,10 @@ export class Api {
   setExposure = (id, fields) => this.#send("PUT", `api/services/${part(id)}/exposure`, fields);
   retry = (id) => this.#send("POST", `api/services/${part(id)}/exposure/retry`);
 
+  checkHass = () => this.#send("POST", "api/hass/check");
+  trustHass = (fields) => this.#send("POST", "api/hass/trust", fields);
+  usePublicUrl = () => this.#send("POST", "api/hass/public_url");
+
   async #send(method, path, body) {
     let response;
     try {

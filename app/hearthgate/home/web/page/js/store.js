@@ -9,6 +9,7 @@
 
 export class Store extends EventTarget {
   home = null;
+  hass = null; // what is known of Home Assistant; null: we are no add-on of it
   relays = new Map();
   services = new Map();
   connected = false;
@@ -23,6 +24,7 @@ export class Store extends EventTarget {
       service_removed: () => this.#remove(this.services, message.id),
       relay: () => this.#put(this.relays, message.relay),
       relay_removed: () => this.#remove(this.relays, message.id),
+      hass: () => { this.hass = message.hass; },
     }[message.type];
     if (!take) return;
     take();
@@ -37,6 +39,7 @@ export class Store extends EventTarget {
   /** Forget everything, as after logging out. */
   clear() {
     this.home = null;
+    this.hass = null;
     this.relays = new Map();
     this.services = new Map();
     this.connected = false;
@@ -58,6 +61,7 @@ export class Store extends EventTarget {
 
   #takeAll(state) {
     this.home = state.home;
+    this.hass = state.hass ?? null;
     this.relays = new Map(state.relays.map((relay) => [relay.id, relay]));
     this.services = new Map(state.services.map((service) => [service.id, service]));
     for (const id of [...this.relays.keys(), ...this.services.keys()]) this.#touch(id);

@@ -33,6 +33,7 @@ class HgApp extends HgElement {
     this.first = h("hg-first-run");
     this.relays = h("hg-relays");
     this.services = h("hg-services");
+    this.hass = h("hg-hass");
     this.version = h("span");
     this.foot = h("footer", { class: "page-foot" }, this.version,
       h("a", { href: "api/openapi.json", target: "_blank", rel: "noopener" }, t("page.api")));
@@ -74,10 +75,12 @@ class HgApp extends HgElement {
         ? { message: t("page.damage", damage), hint: t("page.damage_hint") } : null;
       this.relays.relays = relays;
       Object.assign(this.services, { services, relays });
+      this.hass.hass = this.#store.hass;
     }
     this.forbidden.problem = { message: t("page.forbidden"), hint: t("page.forbidden_hint") };
     this.#show(shut ? [shut === "password" ? this.login : this.forbidden] : loaded
-      ? [this.damage, this.staging, relays.length ? this.relays : this.first, this.services]
+      ? [this.damage, this.staging, relays.length ? this.relays : this.first, this.hass,
+        this.services]
       : [this.loading]);
   }
 
@@ -105,8 +108,17 @@ class HgApp extends HgElement {
       this.#store.settle("service", id, () => this.#api.removeService(id)),
     setExposure: ({ id, fields }) =>
       this.#store.settle("service", id, () => this.#api.setExposure(id, fields)),
+    checkHass: () => this.#tellHass(() => this.#api.checkHass()),
+    trustHass: ({ fields }) => this.#tellHass(() => this.#api.trustHass(fields)),
+    usePublicUrl: () => this.#tellHass(() => this.#api.usePublicUrl()),
     retry: ({ id }) => this.#store.settle("service", id, () => this.#api.retry(id)),
   };
+
+  async #tellHass(ask) {
+    const hass = await ask();
+    this.#store.apply({ type: "hass", hass });
+    return hass;
+  }
 
   /** How one could get in, while one is not; null: one is, or it is not known yet. */
   #shut() {

@@ -1,0 +1,122 @@
+"""The home's services as entities of Home Assistant, by MQTT discovery.
+
+    state ──▶ Entity (topic, discovery payload, state) ──▶ what has to be published
+    command topic ──"ON" | "OFF"──▶ the id of a service and the wish
+
+A switch per service that has been public once, so that its hostname is known; a binary
+sensor per relay (connected) and per exposure (certificate problem). Unique ids are made
+of ids that never change. Pure functions: `broker` carries the messages.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+import json
+import re
+from typing import Any
+
+BASE = "hearthgate"
+_SAFE = re.compile(r"[^a-zA-Z0-9_-]")
+
+State = Mapping[str, Any]  # as GET /api/state answers it
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One entity: where Home Assistant learns of it, and how it is now."""
+
+    discovery_topic: str
+    config: str  # JSON
+    state_topic: str
+    state: str
+
+
+def availability_topic(home_id: str) -> str:
+    """Return where "online" and the last will "offline" stand."""
+    return f"{BASE}/{home_id}/availability"
+
+
+def command_filter(home_id: str) -> str:
+    """Return the subscription for all switches."""
+    return f"{BASE}/{home_id}/service/+/set"
+
+
+def read_command(home_id: str, topic: str, payload: bytes) -> tuple[str, bool] | None:
+    """Return the service and the wish; None for what is no command of ours."""
+    found = re.fullmatch(
+        rf"{BASE}/{re.escape(home_id)}/service/([a-z0-9-]+)/set", topic
+    )
+    if found is None or payload not in (b"ON", b"OFF"):
+        return None
+    return found[1], payload == b"ON"
+
+
+def entities(home_id: str, state: State, *, prefix: str) -> Iterator[Entity]:
+    """Give all entities of a home."""
+    maker = _Maker(home_id, prefix, str(state["home"]["version"]))
+    for relay in state["relays"]:
+        yield maker.relay(relay)
+    for service in state["services"]:
+        if service["exposure"] is not None:
+            yield maker.switch(service)
+            yield maker.problem(service)
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    home_id: str
+    prefix: str
+    version: str
+
+    def relay(self, relay: State) -> Entity:
+        name = f"Relay {relay['host']}"
+        return self._entity(
+            ("binary_sensor", f"relay/{relay['id']}", name),
+            "ON" if relay["state"] == "connected" else "OFF",
+            device_class="connectivity",
+            entity_category="diagnostic",
+        )
+
+    def switch(self, service: State) -> Entity:
+        topic = f"service/{service['id']}"
+        return self._entity(
+            ("switch", topic, str(service["name"])),
+            "ON" if service["exposure"]["enabled"] else "OFF",
+            command_topic=f"{BASE}/{self.home_id}/{topic}/set",
+            icon="mdi:web",
+        )
+
+    def problem(self, service: State) -> Entity:
+        failed = service["exposure"]["status"]["problem"] is not None
+        return self._entity(
+            (
+                "binary_sensor",
+                f"problem/{service['id']}",
+                f"{service['name']} problem",
+            ),
+            "ON" if failed else "OFF",
+            device_class="problem",
+            entity_category="diagnostic",
+        )
+
+    def _entity(self, what: tuple[str, str, str], state: str, **more: object) -> Entity:
+        kind, topic, name = what
+        unique = _SAFE.sub("_", f"{BASE}_{self.home_id}_{topic}")
+        config = {
+            "name": name,
+            "unique_id": unique,
+            "state_topic": f"{BASE}/{self.home_id}/{topic}",
+            "availability_topic": availability_topic(self.home_id),
+            "device": {
+                "identifiers": [f"{BASE}_{self.home_id}"],
+                "name": "Hearthgate",
+                "manufacturer": "Hearthgate",
+                "sw_version": self.version,
+            },
+            **more,
+        }
+        return Entity(
+            f"{self.prefix}/{kind}/{unique}/config",
+            json.dumps(config, ensure_ascii=False),
+            f"{BASE}/{self.home_id}/{topic}",
+            state,
+        )

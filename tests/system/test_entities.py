@@ -1,0 +1,111 @@
+"""Entities over a real Mosquitto: discovery, switches both ways, availability."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+import contextlib
+import json
+from pathlib import Path
+import socket
+import subprocess
+import time
+from typing import Any
+
+import aiomqtt
+import pytest
+
+from tests.harness.hearthgate import HomeProcess
+from tests.harness.pebble import free_port
+from tests.harness.scene import Scene
+
+pytestmark = pytest.mark.keeps("processes")
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run a Mosquitto on loopback; gives its port."""
+    port = free_port()
+    folder: Path = tmp_path_factory.mktemp("mosquitto")
+    settings = folder / "mosquitto.conf"
+    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    child = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(settings)])
+    try:
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def listening(port: int) -> AsyncIterator[tuple[aiomqtt.Client, dict[str, Any]]]:
+    """Hear everything; the dict has the last payload of each topic."""
+    heard: dict[str, Any] = {}
+    async with aiomqtt.Client("127.0.0.1", port) as client:
+        await client.subscribe("#")
+
+        async def listen() -> None:
+            async for message in client.messages:
+                raw = message.payload
+                heard[str(message.topic)] = raw.decode() if raw else ""
+
+        task = asyncio.create_task(listen(), name="listener")
+        try:
+            yield client, heard
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(heard: dict[str, Any], topic: str, value: str) -> None:
+    async with asyncio.timeout(60):
+        while heard.get(topic) != value:  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.05)
+
+
+async def test_a_switch_in_home_assistant_switches_a_service(broker: int) -> None:
+    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
+    async with Scene(home_environment=mqtt) as scene, listening(broker) as (mq, heard):
+        home = (scene.home.data / "entities-id").read_text().strip()
+        await until(heard, f"hearthgate/{home}/availability", "online")
+        service = await scene.expose(scene.web.url, "Lamp")
+        topic = f"hearthgate/{home}/service/{service['id']}"
+        await until(heard, topic, "ON")
+        configs = {
+            name: json.loads(text)
+            for name, text in heard.items()
+            if name.startswith("homeassistant/") and text
+        }
+        switch = next(one for one in configs.values() if one["name"] == "Lamp")
+        assert switch["command_topic"] == f"{topic}/set"
+        assert len({one["unique_id"] for one in configs.values()}) == len(configs)
+        await mq.publish(f"{topic}/set", "OFF")
+        async with scene.home.api() as api:
+            off = await api.settled(service["id"], ("off",))
+        assert off["exposure"]["enabled"] is False
+        await until(heard, topic, "OFF")
+        await scene.remove(service["id"])
+        gone = next(
+            name for name in configs if name.endswith(f"{service['id']}/config")
+        )
+        await until(heard, gone, "")
+
+
+async def test_a_killed_home_becomes_unavailable_and_a_stopped_one_too(
+    broker: int,
+) -> None:
+    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
+    with HomeProcess(mqtt) as home:
+        async with listening(broker) as (_, heard):
+            name = (home.data / "entities-id").read_text().strip()
+            topic = f"hearthgate/{name}/availability"
+            await until(heard, topic, "online")
+            home.kill()
+            await until(heard, topic, "offline")
+            home.start()
+            await until(heard, topic, "online")
+            await asyncio.to_thread(home.stop)
+            await until(heard, topic, "offline")
