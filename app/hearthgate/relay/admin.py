@@ -28,6 +28,7 @@ from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import Registry
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.traffic import Traffic
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -148,7 +149,9 @@ class Admin:
         counters: Counters,
         answers: Answers,
         settings: RelaySettings,
+        traffic: Traffic,
     ) -> None:
+        self._traffic = traffic
         self._operations = Operations(registry, keys, settings, sessions, answers)
         self._pump = pump
         self._counters = counters
@@ -202,6 +205,9 @@ class Admin:
                 "homes": len(homes),
                 "connected": sum(home["connected"] for home in homes),
                 "visitors": len(self._pump.pairs),
+                "visitors_served": self._traffic.visitors,
+                "parked": sum(home["parked"] for home in homes),
+                "hostnames": sum(len(home["hostnames"]) for home in homes),
                 "refused": dict(self._counters.refused),
             }
         )

@@ -121,7 +121,9 @@ class ControlEndpoint:
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except OSError as err:  # ssl.SSLError is one
-            self._counters.refuse("a broken control handshake", f"{peer[0]}: {err}")
+            self._counters.refuse(
+                "a broken control handshake", str(err), address=peer[0]
+            )
             sock.close()
             guard.lose()
 
@@ -139,7 +141,7 @@ class ControlEndpoint:
 
     async def _pair(self, request: web.BaseRequest) -> web.Response:
         if not self._pairings.allow(request.remote or ""):
-            self._counters.refuse("pairing too often", request.remote or "")
+            self._counters.refuse("pairing too often", address=request.remote or "")
             raise TooManyError(
                 limit=self._limits.pairing_attempts_per_minute,
                 what="pairing attempts a minute",
@@ -155,7 +157,7 @@ class ControlEndpoint:
         try:
             home = await self._registry.join(secret, sign)
         except HearthgateError as err:
-            self._counters.refuse("a pairing", f"{request.remote}: {err}")
+            self._counters.refuse("a pairing", str(err), address=request.remote or "")
             raise
         _LOGGER.info("%s: Paired from %s", home.name, request.remote)
         return web.json_response(
@@ -171,7 +173,9 @@ class ControlEndpoint:
     async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
         home = self._home_of(request)
         if home is None:
-            self._counters.refuse("a home that is not paired", request.remote or "")
+            self._counters.refuse(
+                "a home that is not paired", address=request.remote or ""
+            )
             return web.json_response(
                 {
                     "error": {

@@ -97,7 +97,7 @@ class Doorway:
                 return
             why = self._book.enter(address[0])
             if why:
-                self._counters.refuse(why, address[0])
+                self._counters.refuse(why, address=address[0])
                 sock.close()
                 continue
             sock.setblocking(False)  # noqa: FBT003

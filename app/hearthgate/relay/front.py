@@ -105,7 +105,7 @@ class Front:
         for arrival in list(self._arrivals):
             if arrival.since > deadline:
                 break
-            self._counters.refuse("nothing said in time", arrival.peer[0])
+            self._counters.refuse("nothing said in time", address=arrival.peer[0])
             self._end(arrival)
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
@@ -131,12 +131,12 @@ class Front:
         elif data.startswith(CHANNEL_MAGIC[: len(data)]):
             self._look_at_preamble(arrival, data, events)
         elif data.startswith(_HTTP_METHODS):
-            self._counters.refuse("plain HTTP on the TLS port", arrival.peer[0])
+            self._counters.refuse("plain HTTP on the TLS port", address=arrival.peer[0])
             self._say_use_https(arrival)
         elif any(method.startswith(data) for method in _HTTP_METHODS):
             self._wait_for(arrival, len(data) + 1, events)
         else:
-            self._counters.refuse("neither TLS nor a channel", arrival.peer[0])
+            self._counters.refuse("neither TLS nor a channel", address=arrival.peer[0])
             self._end(arrival)
 
     def _look_at_hello(self, arrival: _Arrival, data: bytes, events: int) -> None:
@@ -158,7 +158,7 @@ class Front:
                 self._wait_for(arrival, len(data) + more.missing, events)
             case NotHello() as fault:
                 self._counters.refuse(
-                    "a broken hello", f"{arrival.peer[0]}: {fault.reason}"
+                    "a broken hello", fault.reason, address=arrival.peer[0]
                 )
                 self._end(arrival)
 
@@ -175,14 +175,14 @@ class Front:
             session = self._sessions.by_id.get(preamble.session_id)
         if preamble is None or session is None:
             # A session that was just replaced leaves some behind; no reason to shout.
-            self._counters.refuse("a channel of no session", arrival.peer[0])
+            self._counters.refuse("a channel of no session", address=arrival.peer[0])
             self._end(arrival)
             return
         why = session.accepts(preamble)
         if why or len(data) > PREAMBLE_BYTES:
             why = why or "a channel that talks out of turn"
             home = session.presence.home.name
-            self._counters.refuse(why, arrival.peer[0], home=home)
+            self._counters.refuse(why, home=home, address=arrival.peer[0])
             self._end(arrival)
             return
         try:

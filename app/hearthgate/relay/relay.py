@@ -33,11 +33,13 @@ from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.front import Front
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
+from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
 from hearthgate.store import YamlStore, lock_folder
 from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
@@ -112,7 +114,12 @@ class Relay:
         self._keys = open_keys(settings.data)
         self._poller = Poller(loop)
         self._pump = Pump(self._poller)
-        self._counters = Counters(clock=clock, log_period_s=limits.log_period_s)
+        self._counters = Counters(
+            clock=clock,
+            log_period_s=limits.log_period_s,
+            tell_addresses=settings.log.addresses,
+        )
+        self._traffic = Traffic()
         self._sessions = Sessions(self._poller, limits, clock=clock)
         self._visitors = Visitors(
             self._sessions,
@@ -124,6 +131,8 @@ class Relay:
             relay=_own_endpoint(settings),
             clock=clock,
             loop=loop,
+            traffic=self._traffic,
+            log=settings.log.visitors,
         )
         answers = Answers(limits, clock=clock)
         self._control = ControlEndpoint(
@@ -185,12 +194,26 @@ class Relay:
             counters=self._counters,
             answers=answers,
             settings=settings,
+            traffic=self._traffic,
+        )
+        self._metrics = _metrics_port(
+            settings,
+            Collector(
+                registry=self._registry,
+                sessions=self._sessions,
+                pump=self._pump,
+                counters=self._counters,
+                traffic=self._traffic,
+                book=book,
+            ),
         )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; then let transfers finish, and close all."""
         with stop_on_signals() as stop:
             await self._admin.open()
+            if self._metrics is not None:
+                await self._metrics.open()
             self._tls_door.open()
             self._plain_door.open()
             _LOGGER.info(
@@ -260,8 +283,16 @@ class Relay:
         await self._control.close()
         await self._plain.close()
         await self._admin.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         self._poller.close()
         _LOGGER.info("Relay has stopped")
+
+
+def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort | None:
+    if settings.metrics_port is None:
+        return None
+    return MetricsPort(collector, settings.metrics_host, settings.metrics_port)
 
 
 def _listeners(hosts: tuple[str, ...], port: int) -> list[socket.socket]:

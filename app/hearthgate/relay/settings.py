@@ -1,8 +1,9 @@
 """What a relay can be told from outside; loaded by `hearthgate.settings`.
 
-    data: /data        address: relay.example.com       log: {level, format}
+    data: /data        address: relay.example.com       log: {level, format, …}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
     public_addresses   drain                            address_suffix
+    metrics_host, metrics_port
 
 Only the address has no default that works everywhere: a relay cannot know by which name
 the Internet reaches it.
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from hearthgate.log import LogFormat, LogLevel
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.traffic import VisitorLog
 from hearthgate.settings import section, setting
 from hearthgate.values import (
+    BOOL,
     HOST,
     PATH,
     PORT_OR_ANY,
@@ -52,6 +55,10 @@ class LogOptions:
 
     level: LogLevel = setting(one_of(LogLevel), LogLevel.INFO)
     format: LogFormat = setting(one_of(LogFormat), LogFormat.TEXT)
+    # A line for each visitor who left; with or without where it came from.
+    visitors: VisitorLog = setting(one_of(VisitorLog), VisitorLog.OFF)
+    # False: no address that was refused gets into the log either.
+    addresses: bool = setting(BOOL, True)  # noqa: FBT003  a default
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,10 @@ class RelaySettings:
     http_port: int = setting(PORT_OR_ANY, 80)
     # How long a stop waits for transfers that are under way.
     drain: float = setting(duration(0, 3600), 10.0)
+    # Prometheus metrics. Off by default: few read them, and whoever is on the machine
+    # could see the hostnames. 0 lets the system pick a port.
+    metrics_port: int | None = setting(PORT_OR_ANY, None)
+    metrics_host: str = setting(HOST, "127.0.0.1")
     log: LogOptions = section(LogOptions)
     limits: Limits = section(Limits)
 

@@ -33,7 +33,10 @@ def show_status(answer: dict[str, Any]) -> None:
     table.add_row("Software", answer["software"])
     table.add_row("Running for", f"{running_h:.1f} h")
     table.add_row("Homes connected", f"{answer['connected']} of {answer['homes']}")
+    table.add_row("Hostnames published", str(answer["hostnames"]))
+    table.add_row("Channels parked", str(answer["parked"]))
     table.add_row("Visitors now", str(answer["visitors"]))
+    table.add_row("Visitors served", str(answer["visitors_served"]))
     for cause, count in sorted(answer["refused"].items()):
         table.add_row(f"Refused: {cause}", str(count))
     Console().print(table)

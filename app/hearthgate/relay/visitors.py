@@ -23,6 +23,7 @@ from hearthgate.relay.limits import Limits
 from hearthgate.relay.pump import Pair, Pump
 from hearthgate.relay.registry import Home
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
+from hearthgate.relay.traffic import Traffic, VisitorLog
 from hearthgate.wire.alerts import Alert, alert_record
 from hearthgate.wire.channel import write_opening
 from hearthgate.wire.hello import ACME_TLS_ALPN, Hello
@@ -42,12 +43,12 @@ class Visitor:
         "_desk",
         "_flight",
         "_leave",
-        "_peer",
         "_unsent",
         "channel",
         "closed",
         "hostname",
         "opened_at",
+        "peer",
         "replays",
         "route",
         "since",
@@ -75,7 +76,7 @@ class Visitor:
         self.replays = 0
         self.closed = False
         self._desk = desk
-        self._peer = peer
+        self.peer = peer
         self._flight = flight
         self._unsent: bytes | memoryview = b""
         self._leave = leave
@@ -95,7 +96,7 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        proxy = proxy_header(self._peer, desk.relay)
+        proxy = proxy_header(self.peer, desk.relay)
         opening = write_opening(session.id, channel.serial, session.key, proxy)
         self._unsent = opening + self._flight
         self.opened_at = desk.clock()
@@ -146,11 +147,13 @@ class Visitor:
     def _join(self, channel: ParkedChannel) -> None:
         desk = self._desk
         desk.opening.pop(self, None)
-        channel.session.answered_at = desk.clock()
+        now = desk.clock()
+        channel.session.answered_at = now
         route = self.route
         if route is None:
             return
         route.live.discard(self)
+        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
         self._flight = b""
         self.channel = None
         unsent, self._unsent = self._unsent, b""
@@ -160,6 +163,7 @@ class Visitor:
 
     def _done(self, pair: Pair) -> None:
         self.closed = True
+        self._desk.left(self, pair)
         if self.route is not None:
             self.route.live.discard(pair)
         self._leave()
@@ -179,6 +183,7 @@ class Visitor:
             self.refuse(Alert.INTERNAL_ERROR)
             return False
         self.replays += 1
+        self._desk.traffic.replays += 1
         return True
 
     def _drop_channel(self) -> None:
@@ -238,7 +243,10 @@ class Visitors:
         relay: Endpoint,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        traffic: Traffic,
+        log: VisitorLog = VisitorLog.OFF,
     ) -> None:
+        self.traffic = traffic
         self.relay = relay  # what the edge is told that the visitor has dialled
         self.pump = pump
         self.poller = poller
@@ -250,6 +258,7 @@ class Visitors:
         self._homes = homes
         self._loop = loop
         self._asking: set[Presence] = set()
+        self._log = log
 
     def admit(
         self,
@@ -268,7 +277,7 @@ class Visitors:
             self, sock, peer=peer, hostname=name or "", flight=flight, leave=leave
         )
         if name is None:
-            self._counters.refuse("a hello without a name", peer[0])
+            self._counters.refuse("a hello without a name", address=peer[0])
             visitor.refuse(Alert.UNRECOGNIZED_NAME)
         elif ACME_TLS_ALPN in hello.protocols:
             # Somebody on the path to the home could answer on a clear channel.
@@ -319,6 +328,21 @@ class Visitors:
         session.parked.append(channel)
         if session.presence.waiting:
             session.presence.serve()
+
+    def left(self, visitor: Visitor, pair: Pair) -> None:
+        """Count what a visitor has moved, and log it if the owner wants that."""
+        to_home, to_visitor = pair.visitor.taken, pair.channel.taken
+        self.traffic.ended(visitor.hostname, to_home, to_visitor)
+        if self._log is VisitorLog.OFF:
+            return
+        _LOGGER.info(
+            "%s: A visitor%s left after %.1f s, %d bytes to home, %d to the visitor",
+            visitor.hostname,
+            f" from {visitor.peer[0]}" if self._log is VisitorLog.ADDRESSES else "",
+            self.clock() - visitor.since,
+            to_home,
+            to_visitor,
+        )
 
     def sweep(self) -> None:
         """Act on passed deadlines. To be called four times a second."""
