@@ -63,13 +63,18 @@ def _load(settings: str | None, **flags: object) -> RelaySettings:
 @click.option("--http-port", help="Port for redirects and ACME answers (80).")
 @click.option("--bind", help="IP addresses to listen on, with commas between.")
 @click.option("--log-level", help="debug, info, warning or error.")
-def run(data: str | None, settings: str | None, **flags: str | None) -> None:
+@click.option(
+    "--take-over", is_flag=True, help="Replace the relay that runs, losing no visitor."
+)
+def run(
+    *, data: str | None, settings: str | None, take_over: bool, **flags: str | None
+) -> None:
     """Run the relay until it is stopped."""
     level = flags.pop("log_level")
     loaded = _load(settings, data=data, **flags, **{"log.level": level})
     set_up_log(loaded.log.level, loaded.log.format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(loaded))
+        runner.run(serve(loaded, take_over=take_over))
 
 
 @commands.command()

@@ -227,6 +227,8 @@ class ControlEndpoint:
             await socket_.send_str(messages.write_message(_update_needed()))
             self._counters.refuse("a session in another language", home=home.name)
             return
+        if self._sessions.stopping:
+            return  # it comes back to whoever serves then
         self._guards[request.protocol].keep()
         outbox: asyncio.Queue[messages.Message] = asyncio.Queue(_OUTBOX_MAX)
         transport = request.transport

@@ -72,6 +72,11 @@ class Doorway:
         port: int = self._listeners[0].getsockname()[1]
         return port
 
+    @property
+    def listeners(self) -> tuple[socket.socket, ...]:
+        """The listening sockets, which stay this doorway's."""
+        return tuple(self._listeners)
+
     def open(self) -> None:
         """Begin to accept."""
         for listener in self._listeners:

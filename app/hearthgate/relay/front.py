@@ -99,6 +99,13 @@ class Front:
         for arrival in list(self._arrivals):
             self._end(arrival)
 
+    def move_to(self, take: Callable[[socket.socket], None]) -> None:
+        """Give away every connection that was not handed on, with nothing read."""
+        for arrival in list(self._arrivals):
+            self._release(arrival)
+            self._book.leave(arrival.peer[0])
+            take(arrival.sock)
+
     def sweep(self) -> None:
         """End connections whose first bytes did not come in time."""
         deadline = self._clock() - self._limits.hello_deadline_s

@@ -244,6 +244,14 @@ class Registry:
         await self._edit(edit)
         return gone[0] if gone else None
 
+    async def freeze(self) -> None:
+        """Let no edit begin: another process is about to own the store."""
+        await self._editing.acquire()
+
+    def thaw(self) -> None:
+        """Let edits begin again."""
+        self._editing.release()
+
     async def _edit(self, edit: Callable[[Registered], Registered]) -> None:
         async with self._editing:
             value = edit(self._value)

@@ -10,10 +10,8 @@ relay.sock ─▶ Admin                        `hearthgate relay …`
 import asyncio
 from collections.abc import Callable
 import contextlib
-import errno
 import logging
 from pathlib import Path
-import socket
 import time
 
 from hearthgate.errors import HearthgateError
@@ -29,19 +27,22 @@ from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.doorway import Doorway, listen
+from hearthgate.relay.doorway import Doorway
 from hearthgate.relay.front import Front
+from hearthgate.relay.handover import HandOver, TakeOver
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
+from hearthgate.relay.listening import open_listeners
 from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.succession import Door, Inheritance, inherit
 from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
-from hearthgate.store import YamlStore, lock_folder
+from hearthgate.store import YamlStore, keep_lock, lock_folder
 from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
 from hearthgate.wire.names import control_name, is_ip, parse_address
 from hearthgate.wire.proxy import Endpoint
@@ -51,18 +52,8 @@ _LOGGER = logging.getLogger(__name__)
 _SWEEP_S = 0.25
 _SWEEPS_PER_TICK = 40  # the pump's idle clock ticks every ten seconds
 _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
+_EMPTY_LOOK_S = 0.05
 _FIRST_HOME = "home"
-
-
-class PortInUseError(HearthgateError):
-    """Raise if a port cannot be listened on."""
-
-    code = "port_not_available"
-    message = "The relay cannot listen on {host} port {port}: {reason}."
-    hint = (
-        "Stop what uses the port (ss -ltnp shows it), or choose another one with "
-        "--https-port and --http-port."
-    )
 
 
 def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Registry:
@@ -101,13 +92,21 @@ def _own_name(settings: RelaySettings) -> str | None:
 class Relay:
     """A running relay. Make it, `run` it once, in a loop of its own."""
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        lock: int,
+        inheritance: Inheritance | None = None,
+    ) -> None:
         """Open the data folder, which the caller has locked. Blocking.
 
-        Raises HearthgateError for what the user can mend.
+        lock: the descriptor of that lock. inheritance: what a running relay has handed
+        over, whose listening sockets this one takes over. Raises HearthgateError for
+        what the user can mend.
         """
         self._settings = settings
         limits = settings.limits
+        inherited = inheritance.listeners if inheritance else []
         loop = asyncio.get_running_loop()
         clock = time.monotonic
         self._registry = open_registry(settings, time.time)
@@ -161,28 +160,28 @@ class Relay:
             clock=clock,
         )
         self._tls_door = Doorway(
-            _listeners(settings.bind, settings.https_port),
+            open_listeners(settings.bind, settings.https_port, inherited),
             on_connection=self._front.admit,
             book=book,
             poller=self._poller,
             counters=self._counters,
         )
-        plain_book = AddressBook(
+        self._plain_book = AddressBook(
             total_max=limits.plain_connections_max,
             per_address_max=limits.visitors_per_address_max,
         )
         self._plain = PlainPort(
             answers,
             is_published=self._sessions.routes.__contains__,
-            book=plain_book,
+            book=self._plain_book,
             limits=limits,
             counters=self._counters,
             https_port=self._tls_door.port,
         )
         self._plain_door = Doorway(
-            _listeners(settings.bind, settings.http_port),
+            open_listeners(settings.bind, settings.http_port, inherited),
             on_connection=self._plain.admit,
-            book=plain_book,
+            book=self._plain_book,
             poller=self._poller,
             counters=self._counters,
         )
@@ -208,14 +207,51 @@ class Relay:
             ),
         )
 
+        for listener in inherited:  # for ports that the settings no longer name
+            listener.close()
+        self._stopping = asyncio.Event()
+        self._hand_over = HandOver(
+            poller=self._poller,
+            lock=lock,
+            doors=(self._tls_door, self._plain_door),
+            private=[self._admin, *([self._metrics] if self._metrics else [])],
+            front=self._front,
+            visitors=self._visitors,
+            sessions=self._sessions,
+            answers=answers,
+            registry=self._registry,
+            on_left=self._stopping.set,
+        )
+        self._successors = Door(settings.data, self._poller, self._hand_over.begin)
+        self._take_over: TakeOver | None = None
+        if inheritance is not None:
+            self._take_over = TakeOver(
+                inheritance,
+                poller=self._poller,
+                front=self._front,
+                visitors=self._visitors,
+                sessions=self._sessions,
+                answers=answers,
+                registry=self._registry,
+                book=book,
+                limits=limits,
+                counters=self._counters,
+            )
+
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; then let transfers finish, and close all."""
-        with stop_on_signals() as stop:
+        """Serve until SIGTERM or SIGINT, or until another process has taken over.
+
+        Then lets transfers finish, and closes all.
+        """
+        with stop_on_signals(self._stopping) as stop:
             await self._admin.open()
             if self._metrics is not None:
                 await self._metrics.open()
             self._tls_door.open()
             self._plain_door.open()
+            if self._take_over is not None:
+                self._take_over.ready()
+            self._successors.open()
             _LOGGER.info(
                 "Relay %s listens on ports %d and %d",
                 self._settings.address or "without an address",
@@ -271,22 +307,39 @@ class Relay:
     async def _stop(self, sweeper: asyncio.Task[None]) -> None:
         self._tls_door.close()
         self._plain_door.close()
+        self._successors.close(unlink=not self._hand_over.left)
         self._sessions.say_goodbye()
+        patience_s = self._settings.drain
+        if self._hand_over.left:
+            patience_s = self._settings.linger
+            _LOGGER.info(
+                "Another process serves; %d visitors finish here", len(self._pump.pairs)
+            )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain):
-                await self._pump.emptied()
+            async with asyncio.timeout(patience_s):
+                await self._emptied()
         sweeper.cancel()
         self._front.close()
         self._visitors.close()
         self._sessions.close()
         self._pump.close()
+        await self._hand_over.close()
+        if self._take_over is not None:
+            self._take_over.close()
         await self._control.close()
         await self._plain.close()
-        await self._admin.close()
+        if not self._hand_over.left:  # else they are the successor's
+            await self._admin.close()
         if self._metrics is not None:
             await self._metrics.close()
         self._poller.close()
         _LOGGER.info("Relay has stopped")
+
+    async def _emptied(self) -> None:
+        """Wait until every visitor has left, also those who wait for a first byte."""
+        while self._pump.pairs or self._visitors.opening or self._plain_book.total:
+            await self._pump.emptied()
+            await asyncio.sleep(_EMPTY_LOOK_S)
 
 
 def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort | None:
@@ -295,39 +348,17 @@ def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort 
     return MetricsPort(collector, settings.metrics_host, settings.metrics_port)
 
 
-def _listeners(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
-    """Listen on each address; one that this machine does not have is left out.
+async def serve(settings: RelaySettings, *, take_over: bool = False) -> None:
+    """Run a relay in this process until it is told to stop.
 
-    With port 0 the system picks one, and all addresses get the same.
-    Raises PortInUseError.
+    take_over: replace the one that runs on the same folder, if there is one.
+    Raises HearthgateError for what the user can mend.
     """
-    listeners: list[socket.socket] = []
-    for host in hosts:
-        try:
-            listener = listen(host, port)
-        except OSError as err:
-            if err.errno in _NO_SUCH_ADDRESS and len(hosts) > 1:
-                _LOGGER.info("Not listening on %s: %s", host, err.strerror)
-                continue
-            for other in listeners:
-                other.close()
-            raise PortInUseError(
-                host=host, port=port, reason=err.strerror or str(err)
-            ) from err
-        listeners.append(listener)
-        port = listener.getsockname()[1]
-    if not listeners:
-        raise PortInUseError(
-            host=", ".join(hosts), port=port, reason="this machine has no such address"
-        )
-    return listeners
-
-
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
-
-async def serve(settings: RelaySettings) -> None:
-    """Run a relay in this process until it is told to stop."""
     allow_many_descriptors()
-    with lock_folder(settings.data):
-        await Relay(settings).run()
+    inheritance = inherit(settings.data) if take_over else None
+    if inheritance is None:
+        with lock_folder(settings.data) as lock:
+            await Relay(settings, lock).run()
+        return
+    with keep_lock(inheritance.lock) as lock:
+        await Relay(settings, lock, inheritance).run()

@@ -217,6 +217,18 @@ class Sessions:
         self._limits = limits
         self._clock = clock
         self._started = clock()
+        self.stopping = False  # every session was sent away; none may begin
+        # Told of each name that is withdrawn: an older process may have visitors of it.
+        self.on_withdrawn: Callable[[str], None] = _nobody
+
+    def adopt(self, home: Home, generation: int, hostnames: Iterable[str]) -> None:
+        """Expect a home back, with what another process knew of it."""
+        presence = self.presences[home.id] = Presence(home)
+        presence.generation = generation
+        presence.lost_at = self._clock()
+        for name in hostnames:
+            if home.covers(name) and name not in self.routes:
+                self.routes[name] = presence.routes[name] = Route(name, presence)
 
     def begin(self, home: Home, send: Callable[[Message], None]) -> Session:
         """Begin a session, which replaces the home's old one at once."""
@@ -304,6 +316,14 @@ class Sessions:
             if self.routes.get(name) is route:
                 del self.routes[name]
             route.cut()
+            self.on_withdrawn(name)
+
+    def cut(self, hostname: str) -> None:
+        """End what is live on a hostname, here and in an older process."""
+        route = self.routes.get(hostname)
+        if route is not None:
+            route.cut()
+        self.on_withdrawn(hostname)
 
     def expected(self, hostname: str, homes: Iterable[Home]) -> Presence | None:
         """Return the home for which it is worth to wait, for a name without a route.
@@ -331,6 +351,8 @@ class Sessions:
 
     def sweep(self) -> None:
         """Withdraw what homes published that did not come back in time."""
+        if self.stopping:
+            return  # nobody comes back, and who is live may finish
         deadline = self._clock() - self._limits.reconnect_grace_s
         for presence in self.presences.values():
             lost_at = presence.lost_at
@@ -340,6 +362,7 @@ class Sessions:
 
     def say_goodbye(self) -> None:
         """Tell every agent that the relay stops. Live visitors stay."""
+        self.stopping = True
         for presence in self.presences.values():
             if presence.session is not None:
                 self.finish(presence.session, GoodbyeReason.STOPPING)
@@ -353,6 +376,10 @@ class Sessions:
     def _send_away(self, presence: Presence) -> None:
         self._withdraw(presence, list(presence.routes))
         _refuse_unrouted(presence)
+
+
+def _nobody(_hostname: str) -> None:
+    """Tell nobody."""
 
 
 def _refuse_unrouted(presence: Presence) -> None:

@@ -2,7 +2,7 @@
 
     data: /data        address: relay.example.com       log: {level, format, …}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
-    public_addresses   drain                            address_suffix
+    public_addresses   drain, linger                    address_suffix
     metrics_host, metrics_port
 
 Only the address has no default that works everywhere: a relay cannot know by which name
@@ -80,6 +80,9 @@ class RelaySettings:
     http_port: int = setting(PORT_OR_ANY, 80)
     # How long a stop waits for transfers that are under way.
     drain: float = setting(duration(0, 3600), 10.0)
+    # How long a relay that another process took over lets transfers finish. Nobody
+    # waits for it, so it may be long; what never ends by itself connects anew then.
+    linger: float = setting(duration(0, 7 * 86_400), 300.0)
     # Prometheus metrics. Off by default: few read them, and whoever is on the machine
     # could see the hostnames. 0 lets the system pick a port.
     metrics_port: int | None = setting(PORT_OR_ANY, None)

@@ -32,6 +32,7 @@ from hearthgate.wire.proxy import Endpoint, proxy_header
 _LOGGER = logging.getLogger(__name__)
 
 PARKED_EVENTS = READABLE | select.EPOLLRDHUP
+Elsewhere = Callable[[socket.socket, bytes], None]
 _TRIES_MAX = 5  # channels found closed cost nothing; a pool of them is soon empty
 _UNACKED = struct.Struct("=24xI")  # tcpi_unacked in struct tcp_info (linux/tcp.h)
 
@@ -212,6 +213,16 @@ class Visitor:
             self.sock.send(alert_record(alert))
         self.close()
 
+    def move_to(self, elsewhere: Elsewhere) -> None:
+        """Give the visitor away with its first flight."""
+        if self.closed:
+            return
+        self.closed = True
+        self._drop_channel()
+        self._leave_route()
+        self._leave()
+        elsewhere(self.sock, self._flight)
+
     def _leave_route(self) -> None:
         if self.route is not None:
             self.route.live.discard(self)
@@ -258,6 +269,7 @@ class Visitors:
         self._homes = homes
         self._loop = loop
         self._asking: set[Presence] = set()
+        self._elsewhere: Elsewhere | None = None
         self._log = log
 
     def admit(
@@ -286,8 +298,24 @@ class Visitors:
         else:
             self.place(visitor)
 
+    def move_to(self, elsewhere: Elsewhere) -> None:
+        """Send away whoever waits for a channel, now and from here on.
+
+        elsewhere(sock, flight) takes the socket over. Who has a channel stays.
+        """
+        self._elsewhere = elsewhere
+        for presence in self._sessions.presences.values():
+            waiting = list(presence.waiting)
+            presence.waiting.clear()
+            for visitor in waiting:
+                if isinstance(visitor, Visitor):
+                    visitor.move_to(elsewhere)
+
     def place(self, visitor: Visitor) -> None:
         """Give a visitor a channel, or let it wait for one, or refuse it."""
+        if self._elsewhere is not None:
+            visitor.move_to(self._elsewhere)
+            return
         route = self._sessions.routes.get(visitor.hostname)
         if route is None:
             presence = self._sessions.expected(visitor.hostname, self._homes())
@@ -381,6 +409,9 @@ class Visitors:
         )
         if not visitor.replay():
             self._counters.refuse("no answer from home", home=presence.home.name)
+            return
+        if self._elsewhere is not None:
+            visitor.move_to(self._elsewhere)
             return
         presence.waiting.appendleft(visitor)
         presence.ask_for_channels(stale_before=max([channel.serial, *dead]) + 1)

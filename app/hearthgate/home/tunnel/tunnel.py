@@ -32,6 +32,9 @@ from hearthgate.wire.control import GoodbyeReason, Need, Welcome
 _LOGGER = logging.getLogger(__name__)
 
 _RETRY_FIRST_S = 0.5
+# A relay that stops has a successor as a rule, and visitors wait there. The homes of
+# one relay come back spread over this long.
+_COME_BACK_WITHIN_S = 0.2
 _RETRY_MOST_S = 30.0
 _HOLDS_AFTER_S = 60.0
 _REFUSED_RETRY_S = 300.0  # what a person has to mend is not mended every second
@@ -104,6 +107,8 @@ class Tunnel:
         self._pool: ChannelPool | None = None
         self._publishing = asyncio.Lock()
         self._hurry = asyncio.Event()
+        self._rng = rng
+        self._is_expected = False  # the relay said that it stops, and to come back
         self.status = TunnelStatus(TunnelState.CONNECTING, wall_clock())
         self.refused: dict[str, str] = {}  # hostnames that the relay did not take
         self.is_published = False  # the relay has taken the set, in this session
@@ -169,7 +174,14 @@ class Tunnel:
             except HearthgateError as err:
                 await self._rest(TunnelState.WAITING, err, self._backoff.delay())
             else:
-                await self._rest(TunnelState.WAITING, problem, self._backoff.delay())
+                await self._rest(TunnelState.WAITING, problem, self._delay())
+
+    def _delay(self) -> float:
+        """Return how long to wait after a session that the relay or the net ended."""
+        is_expected, self._is_expected = self._is_expected, False
+        if is_expected:
+            return self._rng.random() * _COME_BACK_WITHIN_S
+        return self._backoff.delay()
 
     async def _session_or_hurry(self) -> HearthgateError:
         """Run one session, ended early if the user wants to reconnect."""
@@ -242,6 +254,7 @@ class Tunnel:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
         _LOGGER.info("Left the relay %s: %s", connection.relay, reason or "lost")
+        self._is_expected = reason is GoodbyeReason.STOPPING
         if reason is GoodbyeReason.REVOKED:
             raise RelayRefusedError(
                 message="The relay's owner has removed this home.",
