@@ -61,6 +61,7 @@ class Exposer:
         self._statuses: dict[str, Status] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
+        self._stale: set[str] = set()  # relay ids that may show what is not on
         self._tried: set[str] = set()  # service ids whose certificate was asked for
         self._tasks = Tasks()
 
@@ -171,10 +172,9 @@ class Exposer:
             raise RelayUnknownError
         served = self._on.get(service_id)
         if served is not None and _is_another(served, exposure):
-            del self._on[service_id]
             # Before anything is awaited: the new hostname must not be shown as live.
             self._set(service_id, Phase.SWITCHING_ON)
-            await self._sync(served.relay_id)
+            await self._take_off(service_id)
         if tunnel.status.state is not TunnelState.CONNECTED:
             await self._wait_for_relay(exposure)
             return
@@ -219,9 +219,10 @@ class Exposer:
         self._look_after()
         if service_id in self._on:
             self._set(service_id, Phase.SWITCHING_OFF)
-            served = self._on.pop(service_id)
-            with contextlib.suppress(HearthgateError):
-                await self._sync(served.relay_id)
+        try:
+            await self._take_off(service_id)
+        except HearthgateError as err:
+            _LOGGER.warning("%s: Switched off, but: %s %s", service_id, err, err.advice)
         self._set(service_id, Phase.OFF)
         if exposure is None:
             self._statuses.pop(service_id, None)
@@ -284,10 +285,25 @@ class Exposer:
             with contextlib.suppress(RelayAwayError):
                 await tunnel.publish(self.hostnames(relay_id))
 
-    async def _sync(self, relay_id: str) -> None:
-        """Take something off: the relay first, because that is where visitors are."""
-        await self._publish(relay_id)
-        await self._apply_edge()
+    async def _take_off(self, service_id: str) -> None:
+        """Serve a service no longer, at the edge and at its relay.
+
+        At both at once, because a relay that is slow to answer must not keep visitors
+        inside. Does what a job that was ended in the middle of this has left to do.
+        """
+        served = self._on.pop(service_id, None)
+        if served is not None:
+            self._stale.add(served.relay_id)
+        if not self._stale:
+            return
+        stale = list(self._stale)
+        done = await asyncio.gather(
+            self._apply_edge(), *map(self._publish, stale), return_exceptions=True
+        )
+        self._stale.difference_update(stale)
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
 
     def _settle(self, exposure: Exposure) -> None:
         """Show what a relay's coming and going means for something that is on."""

@@ -1,6 +1,6 @@
 """What an agent can be told from outside; loaded by `hearthgate.settings`.
 
-    data: /data                     web: {host, port}         log: {level, format}
+    data: /var/lib/hearthgate       web: {host, port}         log: {level, format}
     password                        acme: {directory, …}      tunnel: {channels_min, …}
     dns_servers                     discovery: {enabled, …}   edge: {program, maxconn}
 
@@ -120,7 +120,7 @@ class LogOptions:
 class HomeSettings:
     """All settings of an agent."""
 
-    data: Path = setting(PATH, Path("/data"))  # state, keys, certificates
+    data: Path = setting(PATH, Path("/var/lib/hearthgate"))  # state, keys, certificates
     password: Secret | None = setting(SECRET, None)  # of the page; None: keep or make
     # Asked about a hostname before a certificate is ordered; empty: the system's.
     dns_servers: tuple[HostPort, ...] = setting(list_of(host_port(53)), ())

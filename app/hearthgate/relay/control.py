@@ -29,6 +29,7 @@ from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
+from hearthgate.relay.requests import RequestLog
 from hearthgate.relay.sessions import Session, Sessions
 from hearthgate.tasks import Tasks
 from hearthgate.wire import control as messages
@@ -84,7 +85,9 @@ class ControlEndpoint:
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
         self._messages = RateLimit(limits.control_messages_per_minute, clock=clock)
         self._guards: dict[RequestHandler, Guard] = {}
-        self._handlers = web.Server(self._answer, access_log=None)
+        self._handlers = web.Server(
+            self._answer, access_log=None, logger=RequestLog(counters)
+        )
         self._tasks = Tasks()
 
     def admit(

@@ -13,7 +13,6 @@ from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.wire.proxy import Endpoint
 
-_ACCEPTS_PER_TURN = 64  # then those who are inside come first
 BACKLOG = 4096  # a burst of visitors waits in the kernel; it caps this by somaxconn
 
 OnConnection = Callable[[socket.socket, Endpoint], None]
@@ -91,19 +90,19 @@ class Doorway:
         self._listeners = []
 
     def _accept(self, listener: socket.socket, _events: int) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
-            try:
-                sock, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as err:
-                # Out of descriptors, or the other side is gone already.
-                self._counters.refuse("a connection that failed at once", str(err))
-                return
-            why = self._book.enter(address[0])
-            if why:
-                self._counters.refuse(why, address=address[0])
-                sock.close()
-                continue
-            sock.setblocking(False)  # noqa: FBT003
-            self._on_connection(sock, address[:2])
+        """Accept one connection; the next one's turn comes right after the others'."""
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as err:
+            # Out of descriptors, or the other side is gone already.
+            self._counters.refuse("a connection that failed at once", str(err))
+            return
+        why = self._book.enter(address[0])
+        if why:
+            self._counters.refuse(why, address=address[0])
+            sock.close()
+            return
+        sock.setblocking(False)  # noqa: FBT003
+        self._on_connection(sock, address[:2])

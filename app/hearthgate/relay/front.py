@@ -35,8 +35,8 @@ _LOGGER = logging.getLogger(__name__)
 _HANDSHAKE = 22  # the record type of a hello (RFC 8446 §5.1)
 _USE_HTTPS = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: 58\r\nConnection: close\r\n\r\n"
-    b"This port speaks HTTPS only. Use an https:// address here.\n"[:58]
+    b"Content-Length: 59\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS only. Use an https:// address here.\n"
 )
 _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"PRI * ")
 

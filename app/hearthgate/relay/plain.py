@@ -20,6 +20,7 @@ from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.requests import RequestLog
 from hearthgate.tasks import Tasks
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
 from hearthgate.wire.proxy import Endpoint
@@ -56,6 +57,7 @@ class PlainPort:
             max_field_size=limits.plain_request_max_bytes,
             keepalive_timeout=0,
             access_log=None,
+            logger=RequestLog(counters),
         )
 
     async def close(self) -> None:

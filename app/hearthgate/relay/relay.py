@@ -36,7 +36,15 @@ from hearthgate.relay.listening import open_listeners
 from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
+from hearthgate.relay.registry import (
+    MIGRATIONS,
+    REGISTRY_VERSION,
+    SCHEMA,
+    Registered,
+    Registry,
+    dump,
+    load,
+)
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.succession import Door, Inheritance, inherit
@@ -60,15 +68,21 @@ def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Regist
     """Return the registry of a data folder that the caller has locked. Blocking."""
     store = YamlStore[Registered](
         settings.data / "relay.yaml",
-        version=1,
+        version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
         dump=dump,
         empty=Registered,
-        migrations={},
+        migrations=MIGRATIONS,
         title="Homes of this Hearthgate relay",
     )
-    return Registry(store, settings.limits, relay_name=_own_name(settings), clock=clock)
+    return Registry(
+        store,
+        settings.limits,
+        relay_name=_own_name(settings),
+        clock=clock,
+        forward_ports=settings.forward_ports,
+    )
 
 
 def open_keys(folder: Path) -> Keys:

@@ -3,7 +3,7 @@
     data: /data        address: relay.example.com       log: {level, format, …}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
     public_addresses   drain, linger                    address_suffix
-    metrics_host, metrics_port
+    forward_ports      metrics_host, metrics_port
 
 Only the address has no default that works everywhere: a relay cannot know by which name
 the Internet reaches it.
@@ -34,6 +34,7 @@ from hearthgate.wire.names import (
     is_ip,
     parse_address,
 )
+from hearthgate.wire.ports import PortRange, PortsInvalidError, read_ports
 
 _DNS_NAME = r"[A-Za-z0-9._-]+"
 
@@ -46,6 +47,16 @@ def _read_address(value: object) -> str:
     return format_address(host, port)
 
 
+def _read_forward_ports(value: object) -> PortRange | None:
+    if str(value).strip().lower() in ("none", "off", "false"):
+        return None
+    try:
+        return read_ports(str(value))
+    except PortsInvalidError as err:
+        raise ValueError(str(err)) from err
+
+
+_FORWARD_PORTS = Kind(_read_forward_ports, "a range of ports like 1024-65535, or none")
 _ADDRESS = Kind(_read_address, "an address like relay.example.com or 203.0.113.5:443")
 
 
@@ -78,6 +89,9 @@ class RelaySettings:
     bind: tuple[str, ...] = setting(list_of(HOST), ("0.0.0.0", "::"))
     https_port: int = setting(PORT_OR_ANY, 443)
     http_port: int = setting(PORT_OR_ANY, 80)
+    # Which public ports grants may hold; nothing listens on them before a home asks.
+    # Below are what other programs of the machine need: SSH, mail, DNS.
+    forward_ports: PortRange | None = setting(_FORWARD_PORTS, PortRange(1024, 65535))
     # How long a stop waits for transfers that are under way.
     drain: float = setting(duration(0, 3600), 10.0)
     # How long a relay that another process took over lets transfers finish. Nobody

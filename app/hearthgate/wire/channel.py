@@ -40,7 +40,11 @@ SERIAL_MAX: Final = (1 << 64) - 1
 class ChannelKind(IntEnum):
     """What a channel carries."""
 
-    CLEAR = 1  # a visitor's TLS, unchanged
+    CLEAR = 1  # a visitor's TLS, unchanged; in a preamble: whatever it is opened for
+    SEALED = 2  # the relay's TLS towards the edge, with the visitor's bytes in it
+
+
+_KINDS: Final = frozenset(ChannelKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,15 @@ def preamble_is_authentic(preamble: Preamble, key: bytes) -> bool:
     return hmac.compare_digest(expected, preamble.tag)
 
 
-def write_opening(session_id: bytes, serial: int, key: bytes, proxy: bytes) -> bytes:
+def write_opening(
+    session_id: bytes,
+    serial: int,
+    key: bytes,
+    proxy: bytes,
+    kind: ChannelKind = ChannelKind.CLEAR,
+) -> bytes:
     """Return the opening for one channel, with the PROXY header behind it."""
-    head = _OPENING.pack(OPENING_MAGIC, ChannelKind.CLEAR, len(proxy))
+    head = _OPENING.pack(OPENING_MAGIC, kind, len(proxy))
     tag = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, proxy)
     return b"".join((head, tag, proxy))
 
@@ -95,9 +105,14 @@ def opening_size(data: bytes) -> int | None:
     if len(data) < OPENING_BYTES:
         return None
     magic, kind, length = _OPENING.unpack_from(data)
-    if magic != OPENING_MAGIC or kind != ChannelKind.CLEAR or data[5]:
+    if magic != OPENING_MAGIC or kind not in _KINDS or data[5]:
         return None
     return OPENING_BYTES + length if length in PROXY_HEADER_SIZES else None
+
+
+def opening_kind(opening: bytes) -> ChannelKind:
+    """Return the kind in an opening that `opening_size` has accepted."""
+    return ChannelKind(opening[4])
 
 
 def opening_is_authentic(

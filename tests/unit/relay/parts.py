@@ -10,6 +10,8 @@ import socket
 from hearthgate.poller import Poller
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.registry import (
+    MIGRATIONS,
+    REGISTRY_VERSION,
     SCHEMA,
     Home,
     Registered,
@@ -22,6 +24,7 @@ from hearthgate.store import YamlStore
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import Preamble, read_preamble, write_preamble
 from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+from hearthgate.wire.ports import PortRange
 
 SMALL = Limits(
     waiting_per_home_max=3,
@@ -54,12 +57,12 @@ def open_store(path: Path) -> YamlStore[Registered]:
     """Return the store of a registry."""
     return YamlStore[Registered](
         path,
-        version=1,
+        version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
         dump=dump,
         empty=Registered,
-        migrations={},
+        migrations=MIGRATIONS,
     )
 
 
@@ -67,7 +70,13 @@ def open_registry(
     path: Path, clock: Callable[[], float], relay_name: str | None = "relay.example.com"
 ) -> Registry:
     """Return a registry with small limits."""
-    return Registry(open_store(path), SMALL, relay_name=relay_name, clock=clock)
+    return Registry(
+        open_store(path),
+        SMALL,
+        relay_name=relay_name,
+        clock=clock,
+        forward_ports=PortRange(20_000, 60_000),
+    )
 
 
 class Agent:

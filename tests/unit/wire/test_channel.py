@@ -51,10 +51,10 @@ def test_a_preamble_has_the_documented_bytes() -> None:
         "session": SESSION,
         "serial": b"\1\2\3\4\5\6\7\x08",
     }
-    # HMAC-SHA-256(key, "hearthgate channel preamble" + bytes 0 to 31), first 16 bytes,
-    # computed with OpenSSL's command line.
+    # BLAKE2b keyed, 16 bytes, of "hearthgate channel preamble" + bytes 0 to 31,
+    # computed with OpenSSL's command line (BLAKE2BMAC).
     tag = write_preamble(bytes(16), 1, bytes(32))[32:]
-    assert tag.hex() == "5fe4c6481758a51473b2c3f7514720e9"
+    assert tag.hex() == "cb541b4c548e9097ae7d0ff0025c15cd"
 
 
 def test_an_opening_has_the_documented_bytes() -> None:
@@ -74,7 +74,7 @@ def test_an_opening_has_the_documented_bytes() -> None:
         "proxy": PROXY4,
     }
     tag = write_opening(bytes(16), 1, bytes(32), PROXY4)[8:24]
-    assert tag.hex() == "cfc572d2d2a91e9f02993f53285f7aad"
+    assert tag.hex() == "067f0486990344727bdbbc86264ad3b9"
 
 
 @pytest.mark.parametrize("serial", [1, 2, 1 << 53, SERIAL_MAX])

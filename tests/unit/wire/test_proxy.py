@@ -7,7 +7,6 @@ from hearthgate.wire.proxy import (
     PROXY_HEADER_MAX_BYTES,
     PROXY_HEADER_SIZES,
     is_proxy_header,
-    plain_address,
     proxy_header,
 )
 
@@ -61,8 +60,6 @@ def test_two_families_are_written_as_ipv6() -> None:
 def test_what_is_no_address_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         proxy_header((text, 1), ("203.0.113.5", 2))
-    with pytest.raises(ValueError, match="address"):
-        plain_address(text)
 
 
 def test_a_header_is_recognised_and_nothing_else() -> None:

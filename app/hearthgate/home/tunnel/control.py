@@ -147,6 +147,8 @@ class ControlConnection:
         if self._socket is None:
             raise RelayAwayError
         async for frame in self._socket:
+            if frame.type is WSMsgType.ERROR:  # no answer to a ping, or it was reset
+                return None
             if frame.type is not WSMsgType.TEXT:
                 raise RelayAnswerError(relay=self.relay, reason="a frame is no text")
             try:
@@ -198,7 +200,11 @@ class ControlConnection:
             async with asyncio.timeout(_REQUEST_DEADLINE_S):
                 await self._socket.send_str(messages.write_message(message))
                 answer = await reply
-        except (TimeoutError, ConnectionError) as err:
+        except TimeoutError as err:
+            # Nobody knows what the relay has done. The next session declares all anew.
+            await self._socket.close()
+            raise RelayAwayError from err
+        except ConnectionError as err:
             raise RelayAwayError from err
         finally:
             self._waiting.pop(message.id, None)

@@ -35,12 +35,11 @@ _PAUSE_MOST_S = 5.0
 _CLOSED_AT_ONCE_S = 1.0  # a channel that is parked for less was not wanted
 _PEEK_BYTES = OPENING_BYTES + PROXY_HEADER_MAX_BYTES
 _PARKED_EVENTS = READABLE | select.EPOLLRDHUP
-# A NAT forgets a silent mapping after some minutes, the worst ones after one.
-_KEEP_ALIVE = (
+# The relay's keep-alive is what keeps a NAT's mapping: our kernel's answers to it come
+# from inside. Ours, every two hours, is for the edge, so that it does not keep a
+# WebSocket for ever if the relay's machine vanishes.
+_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
@@ -141,9 +140,16 @@ class ChannelPool:
         if now - self._decayed_at >= _DECAY_S:
             if self._unused > self._target // 2:
                 self._target = max(self._least, self._target // 2)
+                self._close_surplus()
             self._unused = len(self._parked)
             self._decayed_at = now
         self.fill()
+
+    def _close_surplus(self) -> None:
+        """Close the oldest channels beyond the target: the relay takes the freshest."""
+        surplus = max(len(self._parked) - self._target, 0)
+        for serial in sorted(self._parked)[:surplus]:
+            self._close(self._parked[serial])
 
     def close(self) -> None:
         """Close every channel that was not handed over."""
@@ -171,7 +177,7 @@ class ChannelPool:
         self._serial += 1
         channel = _Channel(sock, self._serial, self._clock())
         try:
-            for level, option, value in _KEEP_ALIVE:
+            for level, option, value in _OPTIONS:
                 sock.setsockopt(level, option, value)
             code = sock.connect_ex((host, port))
         except OSError as err:
@@ -188,16 +194,12 @@ class ChannelPool:
 
     def _connected(self, channel: _Channel, _events: int) -> None:
         """Park a channel whose connection stands."""
-        code = channel.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self._dial_failed(channel, errno.errorcode.get(code, str(code)))
-            return
         ticket = self._ticket
         preamble = write_preamble(ticket.session_id, channel.serial, ticket.key)
         try:
             channel.sock.send(preamble)
-        except OSError as err:
-            self._dial_failed(channel, str(err))
+        except OSError as err:  # also why there is no connection (connect(2))
+            self._dial_failed(channel, errno.errorcode.get(err.errno or 0, str(err)))
             return
         del self._dialling[channel.serial]
         channel.since = self._clock()
