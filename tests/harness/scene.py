@@ -143,6 +143,10 @@ class Scene:
         """A service at home."""
         return _there(self._web)
 
+    def use(self, home: HomeProcess) -> None:
+        """Let another home be the one of this scene; its owner starts and ends it."""
+        self._home = home
+
     # --- what a user does -------------------------------------------------------------
 
     async def pair(self, address: str | None = None) -> None:

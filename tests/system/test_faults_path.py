@@ -208,7 +208,7 @@ async def test_off_cuts_at_home_although_the_relay_cannot_be_told(
         for _ in range(times):
             off = {"enabled": False}
             await api.call("PUT", f"services/{service['id']}/exposure", off)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(10):  # promised: a second; a request's own: 15
             with pytest.raises(ClientError):
                 await read_all(stream.content)
         assert path.of(Kind.CONTROL)  # not cut because the relay had heard of it
@@ -217,20 +217,6 @@ async def test_off_cuts_at_home_although_the_relay_cannot_be_told(
         await api.connected()
         with pytest.raises(ClientError):
             await scene.visit(hostname)
-
-
-async def test_a_relay_that_takes_no_orders_is_left_for_a_new_session(
-    broken: tuple[Scene, FaultyRelay, str],
-) -> None:
-    """It answers pings: the silence of the relay's own words is enough."""
-    scene, path, _ = broken
-    async with scene.home.api() as api:
-        service = (await api.state())["services"][0]
-        path.of(Kind.CONTROL)[0].faults = {Way.TO_RELAY: BLACKHOLE}
-        off = {"enabled": False}
-        await api.call("PUT", f"services/{service['id']}/exposure", off)
-        await until_logged(scene.relay, "session 2")
-        await api.settled(service["id"], ("off",))
 
 
 @pytest.mark.slow

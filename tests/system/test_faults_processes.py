@@ -280,3 +280,32 @@ async def test_an_agent_that_hangs_holds_up_no_other_home(village: Village) -> N
             village.home.send(signal.SIGCONT)
         answers = await asyncio.gather(*waiting)
     assert {one.status for one in answers} == {200}
+
+
+async def test_a_home_without_a_working_edge_shows_its_page_and_says_why(
+    village: Village,
+) -> None:
+    """It used to end with a traceback, over and over."""
+    environment = {
+        **village.acme_environment(),
+        "HEARTHGATE_EDGE__PROGRAM": "haproxy-is-not-installed",
+    }
+    mill = "mill.example.com"
+    await village.pebble.set_a_async(mill, [LOOPBACK])
+    code = await asyncio.to_thread(village.relay.invite, mill, "mill")
+    with HomeProcess(environment) as home:
+        async with home.api() as api:
+            await api.call("POST", "relays", {"code": code})
+            await api.connected()
+            body = {"name": "Wheel", "url": village.web.url}
+            wheel = await api.call("POST", "services", body)
+            wheel = await api.expose(wheel["id"], hostname=mill)
+        assert wheel["exposure"]["status"]["phase"] == "failed"
+        assert "haproxy-is-not-installed" in str(wheel["exposure"]["status"]["problem"])
+        home.stop()
+        home.start()
+        async with home.api() as api:
+            await api.connected()
+            again = await api.settled(wheel["id"])
+        assert again["exposure"]["status"]["phase"] == "failed"
+        assert "Traceback" not in home.log

@@ -89,7 +89,12 @@ class Exposer:
                 self._tried.add(exposure.service_id)
                 self._set(exposure.service_id, Phase.WAITING)
         self._look_after()
-        await self._apply_edge()
+        try:
+            await self._apply_edge()
+        except HearthgateError as err:
+            # Without an edge the page must be there all the same, to say why.
+            _LOGGER.error("%s %s", err, err.advice)  # noqa: TRY400  in words
+            self._on.clear()
         for exposure in wanted:
             if exposure.service_id not in self._on:
                 self._begin(exposure.service_id)
@@ -192,8 +197,7 @@ class Exposer:
             self._tried.add(service_id)  # from here on the renewal timer goes on
             self._look_after()
         self._set(service_id, Phase.SWITCHING_ON)
-        self._on[service_id] = _Served(certificate, exposure.relay_id)
-        await self._apply_edge()
+        await self._serve(exposure, certificate)
         refused = await tunnel.publish(self.hostnames(exposure.relay_id))
         if exposure.hostname in refused:
             del self._on[service_id]
@@ -208,8 +212,7 @@ class Exposer:
         """Leave it as far as it is; `relay_changed` goes on."""
         certificate = self._certificates.get(exposure.hostname)
         if certificate is not None:
-            self._on[exposure.service_id] = _Served(certificate, exposure.relay_id)
-            await self._apply_edge()
+            await self._serve(exposure, certificate)
             await self._publish(exposure.relay_id)
         self._set(exposure.service_id, Phase.WAITING)
 
@@ -261,6 +264,23 @@ class Exposer:
                 if one.enabled and one.service_id in self._tried
             ]
         )
+
+    async def _serve(self, exposure: Exposure, certificate: Certificate) -> None:
+        """Take an exposure into the edge; one that it refuses is not wanted any more.
+
+        Otherwise that one would be in the way of every later change.
+        """
+        service_id = exposure.service_id
+        before = self._on.get(service_id)
+        self._on[service_id] = _Served(certificate, exposure.relay_id)
+        try:
+            await self._apply_edge()
+        except HearthgateError:
+            if before is None:
+                del self._on[service_id]
+            else:
+                self._on[service_id] = before
+            raise
 
     async def _apply_edge(self) -> None:
         routes = []

@@ -22,6 +22,9 @@ from hearthgate.tasks import Tasks
 _LOGGER = logging.getLogger(__name__)
 
 _PROBE_EVERY_S = 120.0  # services by hand; discovery probes its own
+# Whether the old address of what is announced elsewhere still answers. Discovery says
+# nothing when that changes, and visitors wait meanwhile.
+_MOVES_EVERY_S = 10.0
 
 Prober = Callable[[Target], Awaitable[Probe]]
 
@@ -47,6 +50,7 @@ class Services:
         self._probes: dict[str, Probe] = {}  # of services by hand, and of unseen ones
         self._moved_from: dict[str, Target] = {}
         self._following: set[str] = set()
+        self._stays: dict[str, Target] = {}  # new addresses that were not followed
         self._tasks = Tasks()
 
     def all(self) -> list[Service]:
@@ -90,9 +94,14 @@ class Services:
         """Take what discovery says of a service."""
         self._discovered[service.id] = service
         self._on_change(service.id)
+        self._compare(service)
+
+    def _compare(self, service: Service) -> None:
+        """Look at the old address of an exposed service that is announced elsewhere."""
         exposure = self._store.value.exposure(service.id)
         if exposure is None or exposure.target == service.target:
             self._probes.pop(service.id, None)
+            self._stays.pop(service.id, None)
         elif service.reachable and service.id not in self._following:
             self._following.add(service.id)
             self._tasks.start(
@@ -116,6 +125,9 @@ class Services:
         try:
             old = await self._probe(exposure.target)
             if old.reachable:
+                if self._stays.get(service.id) == service.target:
+                    return
+                self._stays[service.id] = service.target
                 _LOGGER.warning(
                     "%s: Also announced at %s; staying at %s, which still answers",
                     exposure.hostname,
@@ -160,8 +172,16 @@ class Services:
                 return
             self._on_change(service_id)
 
+    async def _watch_moves(self) -> None:
+        """Follow what moved while its old address still answered, once it does not."""
+        while True:
+            await asyncio.sleep(_MOVES_EVERY_S)
+            for service in list(self._discovered.values()):
+                self._compare(service)
+
     async def run(self) -> None:
         """Probe what discovery does not, until cancelled."""
+        self._tasks.start(self._watch_moves(), "watch for moved services")
         try:
             while True:
                 state = self._store.value
