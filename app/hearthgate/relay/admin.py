@@ -6,6 +6,7 @@ Only who may write the data folder reaches the socket. The same operations work 
 relay that is not running, through `Operations`.
 """
 
+from collections.abc import Callable
 import contextlib
 import logging
 import os
@@ -21,11 +22,16 @@ from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.errors import RequestInvalidError
+from hearthgate.relay.errors import (
+    HomeUnknownError,
+    RelayAddressMissingError,
+    RequestInvalidError,
+)
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import Registry, ports_data
+from hearthgate.relay.report import home_report, relay_report
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.traffic import Traffic
@@ -53,7 +59,8 @@ _GRANT_BODY = vol.Schema(
 _INVITE_BODY = vol.Schema(
     {
         "name": vol.All(str, vol.Length(max=100)),
-        "domains": vol.All([str], vol.Length(min=1, max=100)),
+        # None: a part of the relay's own name, or of one made of its address.
+        vol.Optional("domains", default=list): vol.All([str], vol.Length(max=100)),
         **_CLAIMS,
         vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
             int, vol.Range(LIFETIME_LEAST_S, LIFETIME_MOST_S)
@@ -83,9 +90,12 @@ class Operations:
         registry: Registry,
         keys: Keys,
         settings: RelaySettings,
+        *,
         sessions: Sessions | None = None,
         answers: Answers | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self._traffic = traffic
         self._registry = registry
         self._keys = keys
         self._settings = settings
@@ -98,12 +108,19 @@ class Operations:
             wanted = _INVITE_BODY(body)
         except vol.Invalid as err:
             raise RequestInvalidError(reason=str(err)) from err
+        address = self._settings.address or wanted["address"]
+        domains = tuple(wanted["domains"])
+        if not domains:
+            domain = self._settings.domain_for(wanted["name"], address)
+            if domain is None:
+                raise RelayAddressMissingError
+            domains = (domain,)
         made: Invitation = await invite(
             self._registry,
             self._keys,
-            self._settings.address or wanted["address"],
+            address,
             name=wanted["name"],
-            domains=tuple(wanted["domains"]),
+            domains=domains,
             lifetime_s=wanted["lifetime_s"],
             ports=ports_of(wanted),
         )
@@ -154,6 +171,21 @@ class Operations:
             ],
         }
 
+    def show(self, name: str) -> dict[str, Any]:
+        """Return all about one home, or about its unused code.
+
+        Raises HomeUnknownError.
+        """
+        found = next((one for one in self._registry.homes if one.name == name), None)
+        if found is None:
+            invites = self.homes()["invites"]
+            invited = next((one for one in invites if one["name"] == name), None)
+            if invited is None:
+                raise HomeUnknownError(name=name)
+            return {**invited, "state": "invited"}
+        presence = self._sessions.presences.get(found.id) if self._sessions else None
+        return {**self._home(found.id), **home_report(presence, self._traffic)}
+
     def _home(self, home_id: str) -> dict[str, Any]:
         home = self._registry.home(home_id)
         presence = self._sessions.presences.get(home_id) if self._sessions else None
@@ -191,9 +223,20 @@ class Admin:
         answers: Answers,
         settings: RelaySettings,
         traffic: Traffic,
+        addresses: Callable[[], tuple[str, ...]],
     ) -> None:
         self._traffic = traffic
-        self._operations = Operations(registry, keys, settings, sessions, answers)
+        self._sessions = sessions
+        self._settings = settings
+        self._addresses = addresses
+        self._operations = Operations(
+            registry,
+            keys,
+            settings,
+            sessions=sessions,
+            answers=answers,
+            traffic=traffic,
+        )
         self._pump = pump
         self._counters = counters
         self._path = settings.data / SOCKET_NAME
@@ -205,6 +248,7 @@ class Admin:
         application = web.Application(middlewares=[_errors_as_json])
         application.router.add_post("/invites", self._invite)
         application.router.add_get("/homes", self._homes)
+        application.router.add_get("/homes/{name}", self._show)
         application.router.add_delete("/homes/{name}", self._revoke)
         application.router.add_post("/homes/{name}/grant", self._grant)
         application.router.add_get("/status", self._status)
@@ -235,6 +279,9 @@ class Admin:
     async def _homes(self, _request: web.Request) -> web.Response:
         return web.json_response(self._operations.homes())
 
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.json_response(self._operations.show(request.match_info["name"]))
+
     async def _revoke(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         return web.json_response(await self._operations.revoke(name))
@@ -248,10 +295,10 @@ class Admin:
                 "homes": len(homes),
                 "connected": sum(home["connected"] for home in homes),
                 "visitors": len(self._pump.pairs),
-                "visitors_served": self._traffic.visitors,
-                "parked": sum(home["parked"] for home in homes),
-                "hostnames": sum(len(home["hostnames"]) for home in homes),
                 "refused": dict(self._counters.refused),
+                "address": self._settings.address,
+                "addresses": list(self._addresses()),
+                **relay_report(self._sessions, self._traffic),
             }
         )
 

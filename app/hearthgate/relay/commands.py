@@ -24,6 +24,7 @@ from hearthgate.relay.admin import (
 from hearthgate.relay.invitation import Invitation, invitation_text
 from hearthgate.relay.relay import open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
 from hearthgate.store import lock_folder
 from hearthgate.values import read_duration
@@ -58,7 +59,8 @@ def commands() -> None:
 
 def _load(settings: str | None, **flags: object) -> RelaySettings:
     file = Path(settings) if settings else None
-    return load_settings(RelaySettings, file=file, flags=flags)
+    loaded = load_settings(RelaySettings, file=file, flags=flags)
+    return with_learned_address(loaded)
 
 
 @commands.command()
@@ -86,7 +88,10 @@ def run(
 @_where
 @click.option("--address", help="The relay's address, if its settings do not say it.")
 @click.option(
-    "--domain", "domains", multiple=True, required=True, help="May be given repeatedly."
+    "--domain",
+    "domains",
+    multiple=True,
+    help="May be given repeatedly. Without it, a name below the relay's own.",
 )
 @_claims
 @click.option("--name", required=True, help="What the home is called, as in cottage.")
@@ -105,6 +110,9 @@ def invite(
     as_json: bool,
 ) -> None:
     """Make a pairing code for a home that may use DOMAIN and all names below.
+
+    Without a domain of your own leave --domain out: the home gets a name below the
+    relay's, or below one that is made of its IP address.
 
     With --tcp and --udp it may also use these public ports.
     """
@@ -200,6 +208,26 @@ def grant(
     held = ", ".join(home["domains"]) or "no domain"
     ports = ports_of(home)
     click.echo(f"The home {name} may use {held}{f' and ports {ports}' * bool(ports)}.")
+
+
+@commands.command()
+@_where
+@click.argument("name")
+@_as_json
+def show(data: str | None, settings: str | None, name: str, *, as_json: bool) -> None:
+    """Show all about the home NAME, or about its unused code."""
+
+    async def found(operations: Operations) -> dict[str, Any]:
+        return operations.show(name)
+
+    path = f"/homes/{quote(name, safe='')}"
+    answer = _do(_load(settings, data=data), "GET", path, None, found)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+
+    tables.show_home(answer)
 
 
 @commands.command()

@@ -10,10 +10,11 @@ wire/control.py; what they mean for visitors is in sessions.py.
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import functools
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
@@ -70,7 +71,7 @@ class ControlEndpoint:
         answers: Answers,
         limits: Limits,
         counters: Counters,
-        addresses: Sequence[str],
+        addresses: Callable[[str | None], tuple[str, ...]],
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -79,7 +80,7 @@ class ControlEndpoint:
         self._answers = answers
         self._limits = limits
         self._counters = counters
-        self._addresses = tuple(addresses)
+        self._addresses = addresses
         self._clock = clock
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
@@ -245,7 +246,11 @@ class ControlEndpoint:
                     transport.abort()
 
         session = self._sessions.begin(home, send)
-        send(self._welcome(session, version))
+        local = transport.get_extra_info("sockname") if transport else None
+        session.since = time.time()
+        session.software = hello.software
+        session.remote = request.remote or ""
+        send(self._welcome(session, version, local[0] if local else None))
         began = self._clock()
         _LOGGER.info(
             "%s: Connected from %s with Hearthgate %s, session %d",
@@ -272,7 +277,9 @@ class ControlEndpoint:
                 why,
             )
 
-    def _welcome(self, session: Session, version: int) -> messages.Welcome:
+    def _welcome(
+        self, session: Session, version: int, dialled: str | None
+    ) -> messages.Welcome:
         home = session.presence.home
         return messages.Welcome(
             protocol=version,
@@ -281,7 +288,7 @@ class ControlEndpoint:
             channel_key=session.key,
             home=home.name,
             domains=home.domains,
-            addresses=self._addresses,
+            addresses=self._addresses(dialled),
             channels_max=self._limits.channels_per_home_max,
             software=__version__,
         )

@@ -17,8 +17,9 @@ from aiohttp import web
 from hearthgate import __version__
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.pump import Pair, Pump
+from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import Registry
+from hearthgate.relay.report import live_bytes
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Traffic
 
@@ -28,15 +29,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 1.0
-
-
-def live_bytes(sessions: Sessions) -> Iterator[tuple[str, int, int]]:
-    """Give hostname, bytes to home and bytes to the visitor of all who are there."""
-    for presence in sessions.presences.values():
-        for route in presence.routes.values():
-            for one in route.live:
-                if isinstance(one, Pair):
-                    yield route.hostname, one.visitor.taken, one.channel.taken
 
 
 class Collector:

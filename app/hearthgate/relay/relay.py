@@ -50,6 +50,7 @@ from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.succession import Door, Inheritance, inherit
 from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
+from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
 from hearthgate.store import YamlStore, keep_lock, lock_folder
 from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
 from hearthgate.wire.names import control_name, is_ip, parse_address
@@ -133,6 +134,7 @@ class Relay:
             tell_addresses=settings.log.addresses,
         )
         self._traffic = Traffic()
+        self._whereabouts = Whereabouts(settings)
         self._sessions = Sessions(self._poller, limits, clock=clock)
         self._visitors = Visitors(
             self._sessions,
@@ -155,7 +157,7 @@ class Relay:
             answers=answers,
             limits=limits,
             counters=self._counters,
-            addresses=settings.public_addresses,
+            addresses=self._whereabouts.addresses,
             clock=clock,
         )
         book = AddressBook(
@@ -208,6 +210,7 @@ class Relay:
             answers=answers,
             settings=settings,
             traffic=self._traffic,
+            addresses=self._whereabouts.addresses,
         )
         self._metrics = _metrics_port(
             settings,
@@ -284,7 +287,7 @@ class Relay:
         """Print a pairing code if there is no home yet and nobody was invited."""
         if self._registry.homes or self._registry.invites:
             return
-        domain = self._settings.first_domain()
+        domain = self._settings.first_domain(_FIRST_HOME)
         if domain is None:
             _LOGGER.warning(
                 "No home is paired, and without an address there is no pairing code: "
@@ -368,6 +371,7 @@ async def serve(settings: RelaySettings, *, take_over: bool = False) -> None:
     take_over: replace the one that runs on the same folder, if there is one.
     Raises HearthgateError for what the user can mend.
     """
+    settings = with_learned_address(settings)
     allow_many_descriptors()
     inheritance = inherit(settings.data) if take_over else None
     if inheritance is None:

@@ -141,6 +141,9 @@ class Session:
         self.ended = False
         self.has_published = False
         self.features: frozenset[str] = frozenset()  # what the agent knows
+        self.since = 0.0  # Unix time; this and the next two are for the owner to see
+        self.software = ""
+        self.remote = ""  # where it came from
         self.answered_at = 0.0  # when a channel last brought its first byte
         self._channels_max = channels_max
         self._serials = ReplayWindow()

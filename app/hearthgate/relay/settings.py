@@ -104,13 +104,25 @@ class RelaySettings:
     log: LogOptions = section(LogOptions)
     limits: Limits = section(Limits)
 
-    def first_domain(self) -> str | None:
+    def first_domain(self, name: str) -> str | None:
         """Return the domain for the first home; None if the address is not known."""
-        if self.domain is not None:
-            return self.domain
-        if self.address is None:
+        return self.domain or self.domain_for(name, self.address)
+
+    def domain_for(self, name: str, address: str | None) -> str | None:
+        """Return a home's own part of the relay's name, or of a name of its address.
+
+        Each home gets one below it, so that several can share an address.
+        """
+        if address is None:
             return None
-        host, _ = parse_address(self.address)
+        host, _ = parse_address(address)
         if is_ip(host):
-            return f"{host.replace('.', '-').replace(':', '-')}.{self.address_suffix}"
-        return f"home.{host}"
+            host = f"{_as_label(host)}.{self.address_suffix}"
+        return f"{name}.{host}"
+
+
+def _as_label(address: str) -> str:
+    """Return an IP address as DNS services of this kind write it, with hyphens."""
+    label = address.replace(".", "-").replace(":", "-")
+    # No label begins or ends with one (RFC 1123 §2.1): 2001:db8:: is 2001-db8--0.
+    return f"{'0' * label.startswith('-')}{label}{'0' * label.endswith('-')}"
