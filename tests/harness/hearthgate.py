@@ -203,15 +203,19 @@ class RelayProcess(Process):
         environment["HEARTHGATE_HTTP_PORT"] = str(self.http_port)
         self._environment = environment
 
+    async def start_again(self, *more: str) -> None:
+        """Start without blocking the loop. Raises ProcessError."""
+        self._keep_ports()
+        self._launch(more)  # by this thread, with which it would end
+        await asyncio.to_thread(self._wait_until_ready)
+
     async def replace(self) -> "Replaced":
         """Let a new process take over, and wait until it serves; return the old one."""
         old = self._child
         if old is None:
             raise ProcessError("not started")
         try:
-            self._keep_ports()
-            self._launch(["--take-over"])  # by this thread, with which it would end
-            await asyncio.to_thread(self._wait_until_ready)
+            await self.start_again("--take-over")
         except BaseException:
             old.kill()
             old.wait(STOP_DEADLINE_S)
