@@ -20,6 +20,7 @@ from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions, TunnelStatus
 from hearthgate.poller import Poller
 from hearthgate.tasks import Tasks
+from hearthgate.wire.control import Forward
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -58,7 +59,12 @@ class Tunnels:
             raise RelayUnknownError
         return tunnel
 
-    async def start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
+    async def start(
+        self,
+        relay: Membership,
+        hostnames: tuple[str, ...],
+        forwards: tuple[Forward, ...] = (),
+    ) -> None:
         """Connect to a relay, instead of how it was connected before."""
         await self.stop(relay.id)
         tunnel = Tunnel(
@@ -79,6 +85,7 @@ class Tunnels:
             rng=self._rng,
         )
         tunnel.hostnames = hostnames
+        tunnel.forwards = forwards
         self._tunnels[relay.id] = tunnel
         self._running[relay.id] = self._tasks.start(
             tunnel.run(), f"tunnel to {relay.host}"

@@ -29,9 +29,10 @@ from hearthgate.relay.errors import (
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import Registry
+from hearthgate.relay.registry import Registry, ports_data
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.wire.ports import Ports, joined, read_ports
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,10 +40,24 @@ SOCKET_NAME = "relay.sock"
 _REQUEST_TIMEOUT_S = 20.0
 LIFETIME_LEAST_S = 60
 LIFETIME_MOST_S = 365 * 86400
+_RANGES = vol.All([vol.All(str, vol.Length(max=11))], vol.Length(max=100))
+_CLAIMS: dict[Any, object] = {
+    vol.Optional("tcp", default=list): _RANGES,
+    vol.Optional("udp", default=list): _RANGES,
+}
+_GRANT_BODY = vol.Schema(
+    {
+        vol.Optional("domains", default=list): vol.All([str], vol.Length(max=100)),
+        **_CLAIMS,
+        vol.Optional("remove", default=False): bool,
+    },
+    required=True,
+)
 _INVITE_BODY = vol.Schema(
     {
         "name": vol.All(str, vol.Length(max=100)),
         "domains": vol.All([str], vol.Length(min=1, max=100)),
+        **_CLAIMS,
         vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
             int, vol.Range(LIFETIME_LEAST_S, LIFETIME_MOST_S)
         ),
@@ -93,13 +108,29 @@ class Operations:
             name=wanted["name"],
             domains=tuple(wanted["domains"]),
             lifetime_s=wanted["lifetime_s"],
+            ports=ports_of(wanted),
         )
         return {
             "code": made.code,
             "name": made.name,
             "domains": list(made.domains),
             "expires": made.expires,
+            **ports_data(made.ports),
         }
+
+    async def grant(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Add to a home's grant or take away from it; a running relay acts at once."""
+        try:
+            wanted = _GRANT_BODY(body)
+        except vol.Invalid as err:
+            raise RequestInvalidError(reason=str(err)) from err
+        home = await self._registry.grant(
+            name, tuple(wanted["domains"]), ports_of(wanted), remove=wanted["remove"]
+        )
+        if self._sessions is not None:
+            self._sessions.regrant(home)
+        _LOGGER.info("%s: Grant changed", name)
+        return self._home(home.id)
 
     async def revoke(self, name: str) -> dict[str, Any]:
         """Remove a home or an unused code; cut what is live at once."""
@@ -120,6 +151,7 @@ class Operations:
                     "name": one.name,
                     "domains": list(one.domains),
                     "expires": one.expires,
+                    **ports_data(one.ports),
                 }
                 for one in self._registry.invites
             ],
@@ -133,10 +165,19 @@ class Operations:
             "name": home.name if home else "",
             "domains": list(home.domains) if home else [],
             "paired_at": home.paired_at if home else 0,
+            **ports_data(home.ports if home else Ports()),
             "connected": session is not None,
             "parked": len(session.parked) if session else 0,
             "hostnames": sorted(presence.routes) if presence else [],
         }
+
+
+def ports_of(body: dict[str, Any]) -> Ports:
+    """Return the ports in a checked body or in an answer of ours."""
+    return Ports(
+        joined(read_ports(one) for one in body["tcp"]),
+        joined(read_ports(one) for one in body["udp"]),
+    )
 
 
 class Admin:
@@ -166,6 +207,7 @@ class Admin:
         application.router.add_post("/invites", self._invite)
         application.router.add_get("/homes", self._homes)
         application.router.add_delete("/homes/{name}", self._revoke)
+        application.router.add_post("/homes/{name}/grant", self._grant)
         application.router.add_get("/status", self._status)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
@@ -186,11 +228,12 @@ class Admin:
             self._path.unlink(missing_ok=True)
 
     async def _invite(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-        except ValueError as err:
-            raise RequestInvalidError(reason="its body is no JSON") from err
+        body = await _body(request)
         return web.json_response(await self._operations.invite(body), status=201)
+
+    async def _grant(self, request: web.Request) -> web.Response:
+        name, body = request.match_info["name"], await _body(request)
+        return web.json_response(await self._operations.grant(name, body))
 
     async def _homes(self, _request: web.Request) -> web.Response:
         return web.json_response(self._operations.homes())
@@ -211,6 +254,14 @@ class Admin:
                 "refused": dict(self._counters.refused),
             }
         )
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = await request.json()
+    except ValueError as err:
+        raise RequestInvalidError(reason="its body is no JSON") from err
+    return body
 
 
 @web.middleware

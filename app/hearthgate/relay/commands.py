@@ -19,6 +19,7 @@ from hearthgate.relay.admin import (
     Operations,
     RelayNotRunningError,
     ask,
+    ports_of,
 )
 from hearthgate.relay.errors import NoRelayDataError
 from hearthgate.relay.invitation import Invitation, invitation_text
@@ -43,6 +44,10 @@ def _options(*options: _Option) -> _Option:
 _where = _options(
     click.option("--data", metavar="FOLDER", help="Where the relay keeps its state."),
     click.option("--settings", metavar="FILE", help="A settings file (YAML)."),
+)
+_claims = _options(
+    click.option("--tcp", multiple=True, metavar="PORTS", help="As in 25565."),
+    click.option("--udp", multiple=True, metavar="PORTS", help="As in 51820-51830."),
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -79,6 +84,7 @@ def run(data: str | None, settings: str | None, **flags: str | None) -> None:
 @click.option(
     "--domain", "domains", multiple=True, required=True, help="May be given repeatedly."
 )
+@_claims
 @click.option("--name", required=True, help="What the home is called, as in cottage.")
 @click.option("--valid", default="24h", show_default=True, help="How long it works.")
 @_as_json
@@ -88,15 +94,22 @@ def invite(
     settings: str | None,
     address: str | None,
     domains: tuple[str, ...],
+    tcp: tuple[str, ...],
+    udp: tuple[str, ...],
     name: str,
     valid: str,
     as_json: bool,
 ) -> None:
-    """Make a pairing code for a home that may use DOMAIN and all names below."""
+    """Make a pairing code for a home that may use DOMAIN and all names below.
+
+    With --tcp and --udp it may also use these public ports.
+    """
     loaded = _load(settings, data=data, address=address)
     body = {
         "name": name,
         "domains": list(domains),
+        "tcp": list(tcp),
+        "udp": list(udp),
         "lifetime_s": _lifetime_s(valid),
         "address": loaded.address,
     }
@@ -105,7 +118,11 @@ def invite(
         click.echo(json.dumps(made))
         return
     invitation = Invitation(
-        made["code"], made["name"], tuple(made["domains"]), made["expires"]
+        made["code"],
+        made["name"],
+        tuple(made["domains"]),
+        made["expires"],
+        ports_of(made),
     )
     click.echo(invitation_text(invitation))
 
@@ -138,6 +155,47 @@ def homes(data: str | None, settings: str | None, *, as_json: bool) -> None:
     from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_homes(answer)
+
+
+@commands.command()
+@_where
+@click.argument("name")
+@click.option("--domain", "domains", multiple=True, help="May be given repeatedly.")
+@_claims
+@click.option("--remove", is_flag=True, help="Take away instead of adding.")
+@_as_json
+def grant(
+    *,
+    data: str | None,
+    settings: str | None,
+    name: str,
+    domains: tuple[str, ...],
+    tcp: tuple[str, ...],
+    udp: tuple[str, ...],
+    remove: bool,
+    as_json: bool,
+) -> None:
+    """Let the home NAME use more domains or ports, or with --remove fewer.
+
+    Works at once, also while the relay is running; what is taken away is cut.
+    """
+    if not (domains or tcp or udp):
+        raise click.UsageError("Say what with --domain, --tcp or --udp.")
+    body = {
+        "domains": list(domains),
+        "tcp": list(tcp),
+        "udp": list(udp),
+        "remove": remove,
+    }
+    path = f"/homes/{quote(name, safe='')}/grant"
+    loaded = _load(settings, data=data)
+    home = _do(loaded, "POST", path, body, lambda one: one.grant(name, body))
+    if as_json:
+        click.echo(json.dumps(home))
+        return
+    held = ", ".join(home["domains"]) or "no domain"
+    ports = ports_of(home)
+    click.echo(f"The home {name} may use {held}{f' and ports {ports}' * bool(ports)}.")
 
 
 @commands.command()

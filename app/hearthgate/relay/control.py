@@ -26,6 +26,7 @@ from hearthgate.relay.addresses import AddressBook, address_key
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
@@ -51,6 +52,7 @@ _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
 _PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
+FEATURES = (messages.Feature.FORWARDS,)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -74,6 +76,7 @@ class ControlEndpoint:
         limits: Limits,
         counters: Counters,
         addresses: Sequence[str],
+        forwards: Forwards,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -83,6 +86,7 @@ class ControlEndpoint:
         self._limits = limits
         self._counters = counters
         self._addresses = tuple(addresses)
+        self._forwards = forwards
         self._clock = clock
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
@@ -251,6 +255,7 @@ class ControlEndpoint:
             return
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
+        session.features = frozenset(hello.features)
         send(self._welcome(session, version))
         began = self._clock()
         _LOGGER.info(
@@ -290,6 +295,10 @@ class ControlEndpoint:
             addresses=self._addresses,
             channels_max=self._limits.channels_per_home_max,
             software=__version__,
+            features=FEATURES,
+            tcp=home.ports.tcp,
+            udp=home.ports.udp,
+            certificate=self._keys.sealing_certificate,
         )
 
     async def _receive(self, session: Session, socket_: web.WebSocketResponse) -> str:
@@ -334,6 +343,9 @@ class ControlEndpoint:
                 for why in refused.values():
                     self._counters.refuse("a hostname", why, home=home.name)
                 return _published(message.id, refused)
+            case messages.Forwards():
+                refused = self._forwards.declare(session, message.forwards)
+                return messages.Forwarded(message.id, refused)
             case messages.Answer():
                 return self._show_answer(home, message)
             case messages.DropAnswer():

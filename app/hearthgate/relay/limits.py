@@ -69,6 +69,8 @@ class Limits:
     pairing_attempts_per_minute: int = setting(_COUNT, 30)
     # More than any home has services; one message carries them all.
     hostnames_per_home_max: int = setting(_COUNT, 200)
+    # Each is one or two listening sockets, and one message carries them all.
+    forwards_per_home_max: int = setting(_COUNT, 100)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
     # whole home after a restore.
     answers_per_home_max: int = setting(_COUNT, 100)

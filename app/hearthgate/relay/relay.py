@@ -31,18 +31,29 @@ from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.doorway import Doorway, listen
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
+from hearthgate.relay.registry import (
+    MIGRATIONS,
+    REGISTRY_VERSION,
+    SCHEMA,
+    Registered,
+    Registry,
+    dump,
+    load,
+)
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.visitors import Visitors
 from hearthgate.store import YamlStore, lock_folder
+from hearthgate.wire.control import Forward
 from hearthgate.wire.names import is_ip, parse_address
+from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,15 +81,21 @@ def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Regist
     """Return the registry of a data folder that the caller has locked. Blocking."""
     store = YamlStore[Registered](
         settings.data / STATE_NAME,
-        version=1,
+        version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
         dump=dump,
         empty=Registered,
-        migrations={},
+        migrations=MIGRATIONS,
         title="Homes of this Hearthgate relay",
     )
-    return Registry(store, settings.limits, relay_name=_own_name(settings), clock=clock)
+    return Registry(
+        store,
+        settings.limits,
+        relay_name=_own_name(settings),
+        clock=clock,
+        forward_ports=settings.forward_ports,
+    )
 
 
 def open_keys(folder: Path, registry: Registry) -> Keys:
@@ -130,6 +147,22 @@ class Relay:
             loop=loop,
         )
         answers = Answers(limits, clock=clock)
+        inside = AddressBook(
+            total_max=_visitors_max(limits),
+            per_address_max=limits.visitors_per_address_max,
+        )
+        self._forwards = Forwards(
+            visitors=self._visitors,
+            sessions=self._sessions,
+            poller=self._poller,
+            book=inside,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            own_ports=self._own_ports,
+            context=self._keys.sealing_context(),
+            fingerprint=self._keys.fingerprint,
+        )
         self._control = ControlEndpoint(
             keys=self._keys,
             registry=self._registry,
@@ -138,6 +171,7 @@ class Relay:
             limits=limits,
             counters=self._counters,
             addresses=settings.public_addresses,
+            forwards=self._forwards,
             clock=clock,
         )
         arrivals = AddressBook(
@@ -150,10 +184,7 @@ class Relay:
             visitors=self._visitors,
             poller=self._poller,
             arrivals=arrivals,
-            inside=AddressBook(
-                total_max=_visitors_max(limits),
-                per_address_max=limits.visitors_per_address_max,
-            ),
+            inside=inside,
             limits=limits,
             counters=self._counters,
             clock=clock,
@@ -194,6 +225,17 @@ class Relay:
             counters=self._counters,
             answers=answers,
             settings=settings,
+        )
+
+    def _own_ports(self) -> frozenset[Forward]:
+        """Return what no home may forward."""
+        https, http = self._tls_door.port, self._plain_door.port
+        return frozenset(
+            {
+                Forward(Protocol.TCP, https),
+                Forward(Protocol.TCP, http),
+                Forward(Protocol.UDP, https),
+            }
         )
 
     async def run(self) -> None:
@@ -271,6 +313,7 @@ class Relay:
         self._is_stopping = True
         self._tls_door.close()
         self._plain_door.close()
+        self._forwards.close()
         self._sessions.say_goodbye()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.drain):

@@ -2,7 +2,7 @@
 
     data: /data        address: relay.example.com       log: {level, format}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
-    public_addresses   drain                            address_suffix
+    public_addresses   drain      forward_ports         address_suffix
 
 Only the address has no default that works everywhere: a relay cannot know by which name
 the Internet reaches it.
@@ -31,6 +31,7 @@ from hearthgate.wire.names import (
     is_ip,
     parse_address,
 )
+from hearthgate.wire.ports import PortRange, PortsInvalidError, read_ports
 
 _DNS_NAME = r"[A-Za-z0-9._-]+"
 
@@ -56,6 +57,18 @@ def _read_ips(value: object) -> tuple[str, ...]:
 
 _ADDRESSES_MAX = 16  # what a welcome carries
 _ADDRESSES = Kind(_read_ips, f"a list of at most {_ADDRESSES_MAX} IP addresses")
+
+
+def _read_forward_ports(value: object) -> PortRange | None:
+    if str(value).strip().lower() in ("none", "off", "false"):
+        return None
+    try:
+        return read_ports(str(value))
+    except PortsInvalidError as err:
+        raise ValueError(str(err)) from err
+
+
+_FORWARD_PORTS = Kind(_read_forward_ports, "a range of ports like 1024-65535, or none")
 _ADDRESS = Kind(_read_address, "an address like relay.example.com or 203.0.113.5:443")
 
 
@@ -84,6 +97,9 @@ class RelaySettings:
     bind: tuple[str, ...] = setting(_ADDRESSES, ("0.0.0.0", "::"))
     https_port: int = setting(PORT_OR_ANY, 443)
     http_port: int = setting(PORT_OR_ANY, 80)
+    # Which public ports grants may hold; nothing listens on them before a home asks.
+    # Below are what other programs of the machine need: SSH, mail, DNS.
+    forward_ports: PortRange | None = setting(_FORWARD_PORTS, PortRange(1024, 65535))
     # How long a stop waits for transfers that are under way. Docker kills after ten.
     drain: float = setting(duration(0, 3600), 8.0)
     log: LogOptions = section(LogOptions)

@@ -20,7 +20,7 @@ import struct
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Pair, Pump
+from hearthgate.relay.pump import Carried, Pump
 from hearthgate.relay.registry import Home
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.wire.alerts import Alert, alert_record
@@ -95,14 +95,27 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        proxy = proxy_header(self._peer, desk.relay)
-        self._unsent = write_opening(
-            session.id, channel.serial, session.key, proxy, self._flight
-        )
+        self._unsent = self._first_bytes(channel)
         self.opened_at = desk.clock()
         desk.opening[self] = None
         desk.poller.set_handler(channel.fd, self._on_channel)
         self._send()
+
+    def _first_bytes(self, channel: ParkedChannel) -> bytes:
+        """Return what goes first over a channel: its opening and the flight."""
+        session = channel.session
+        proxy = proxy_header(self._peer, self._desk.relay)
+        return write_opening(
+            session.id, channel.serial, session.key, proxy, self._flight
+        )
+
+    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
+        """Give visitor and channel to the pump."""
+        return self._desk.pump.join(self.sock, channel.sock, unsent, self._done)
+
+    def _tell(self, alert: Alert) -> None:
+        """Say why the visitor is refused."""
+        self.sock.send(alert_record(alert))
 
     def _send(self) -> None:
         channel = self.channel
@@ -156,11 +169,11 @@ class Visitor:
         self._flight = b""
         self.channel = None
         unsent, self._unsent = self._unsent, b""
-        pair = desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        pair = self._carry(channel, unsent)
         if not pair.closed:
             route.live.add(pair)
 
-    def _done(self, pair: Pair) -> None:
+    def _done(self, pair: Carried) -> None:
         self.closed = True
         if self.route is not None:
             self.route.live.discard(pair)
@@ -206,7 +219,7 @@ class Visitor:
         if self.closed:
             return
         with contextlib.suppress(OSError):  # gone; nobody is left to be told
-            self.sock.send(alert_record(alert))
+            self._tell(alert)
         self.close()
 
     def _leave_route(self) -> None:

@@ -93,3 +93,12 @@ class TunnelBugError(HearthgateError):
     message = "The way to the relay {relay} ended by a bug in Hearthgate ({reason})."
     hint = "It is tried again by itself. The log has more; please report it."
     status = 500
+
+
+class RelayTooOldError(HearthgateError):
+    """Raise if a relay cannot forward ports yet."""
+
+    code = "relay_too_old"
+    message = "This relay is too old to forward ports."
+    hint = "Update Hearthgate on the relay. It goes on by itself then."
+    status = 409
