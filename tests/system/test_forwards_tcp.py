@@ -128,7 +128,9 @@ async def test_a_home_that_is_through_can_still_be_sent_to(scene: Scene) -> None
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         writer.write_eof()
-        swallowed.set_result(len(await reader.read()))
+        size = len(await reader.read())
+        if size:  # not the agent, which looks whether anything listens
+            swallowed.set_result(size)
         writer.close()
 
     async with (
@@ -148,7 +150,8 @@ async def test_a_service_that_wants_it_gets_the_visitors_address(scene: Scene) -
     heads: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heads.put_nowait(await reader.readexactly(28))
+        with contextlib.suppress(asyncio.IncompleteReadError):  # the agent looks too
+            heads.put_nowait(await reader.readexactly(28))
         writer.close()
 
     async with serving(take) as port:

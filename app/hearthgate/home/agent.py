@@ -30,7 +30,7 @@ from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Service, Target
+from hearthgate.home.model import Exposure, Scheme, Service, Target
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HomeSettings
 from hearthgate.home.state_file import home_state_store
@@ -76,6 +76,7 @@ class Agent:
             hand_over=self._hand_over,
             on_status=self._relay_changed,
             rng=rng,
+            find_target=self._udp_target,
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
@@ -191,6 +192,14 @@ class Agent:
         return await (
             self._discovery.probe(target) if target.scheme.is_web else knock(target)
         )
+
+    def _udp_target(self, relay_id: str, port: int) -> Target | None:
+        """Return where datagrams on a public port of a relay go."""
+        for one in self._store.value.forwards:
+            is_it = (one.relay_id, one.public_port) == (relay_id, port)
+            if is_it and one.enabled and one.target.scheme is Scheme.UDP:
+                return one.target
+        return None
 
     def _hand_over(self, channel: socket.socket, kind: ChannelKind) -> None:
         if kind is ChannelKind.SEALED:

@@ -7,12 +7,14 @@ public.
 import asyncio
 from collections.abc import Callable
 import contextlib
+import functools
 import logging
 from pathlib import Path
 import random
 import time
 
 from hearthgate.home.errors import RelayUnknownError
+from hearthgate.home.model import Target
 from hearthgate.home.settings import TunnelOptions as PoolOptions
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.identity import Identity
@@ -37,7 +39,9 @@ class Tunnels:
         hand_over: HandOver,
         on_status: Callable[[str, TunnelStatus], None],
         rng: random.Random,
+        find_target: Callable[[str, int], Target | None] = lambda _relay, _port: None,
     ) -> None:
+        self._find_target = find_target
         self.folder = folder
         self._options = options
         self._poller = poller
@@ -83,6 +87,7 @@ class Tunnels:
             clock=time.monotonic,
             wall_clock=time.time,
             rng=self._rng,
+            find_target=functools.partial(self._find_target, relay.id),
         )
         tunnel.hostnames = hostnames
         tunnel.forwards = forwards

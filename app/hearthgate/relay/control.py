@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+import contextlib
 import functools
 import json
 import logging
@@ -25,6 +26,7 @@ from hearthgate.errors import HearthgateError
 from hearthgate.relay.addresses import AddressBook, address_key
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
 from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
@@ -39,6 +41,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,
+    DATAGRAM_PATH,
     PAIR_PATH,
     SUPPORTED_PROTOCOLS,
 )
@@ -52,7 +55,7 @@ _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
 _PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
-FEATURES = (messages.Feature.FORWARDS,)
+FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -77,6 +80,8 @@ class ControlEndpoint:
         counters: Counters,
         addresses: Sequence[str],
         forwards: Forwards,
+        datagrams: Datagrams,
+        datagram_port: int,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -87,6 +92,8 @@ class ControlEndpoint:
         self._counters = counters
         self._addresses = tuple(addresses)
         self._forwards = forwards
+        self._datagrams = datagrams
+        self._datagram_port = datagram_port
         self._clock = clock
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
@@ -148,6 +155,8 @@ class ControlEndpoint:
                 return await self._pair(request)
             if (request.method, request.path) == ("GET", CONTROL_PATH):
                 return await self._control(request)
+            if (request.method, request.path) == ("GET", DATAGRAM_PATH):
+                return await self._datagram_stream(request)
         except HearthgateError as err:
             return web.json_response({"error": err.as_dict()}, status=err.status)
         return web.Response(status=404, text="Not found.\n")
@@ -210,6 +219,43 @@ class ControlEndpoint:
                 transport.abort()
         return socket_
 
+    async def _datagram_stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Carry a home's datagrams while UDP does not come through."""
+        home = self._home_of(request)
+        if home is None:
+            return web.Response(status=403, text="This home is not paired.\n")
+        socket_ = web.WebSocketResponse(
+            heartbeat=self._limits.control_ping_s,
+            max_msg_size=CONTROL_MESSAGE_MAX_BYTES + 64,
+            compress=False,
+            timeout=_SHUTDOWN_S,
+        )
+        await socket_.prepare(request)
+        self._guards[request.protocol].keep()
+        transport = request.transport
+        outbox: asyncio.Queue[bytes] = asyncio.Queue(_OUTBOX_MAX)
+
+        def send(message: bytes) -> None:
+            with contextlib.suppress(asyncio.QueueFull):  # dropped, as by a line
+                outbox.put_nowait(message)
+
+        if not self._datagrams.set_stream(home.id, send):
+            return socket_
+        sender = self._tasks.start(
+            _send_datagrams(outbox, socket_), f"datagrams to {home.name}"
+        )
+        try:
+            async for frame in socket_:
+                if frame.type is not WSMsgType.BINARY:
+                    break
+                self._datagrams.from_stream(home.id, frame.data)
+        finally:
+            sender.cancel()
+            self._datagrams.set_stream(home.id, None)
+            if transport is not None:
+                transport.abort()
+        return socket_
+
     def _home_of(self, request: web.BaseRequest) -> Home | None:
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
@@ -256,6 +302,7 @@ class ControlEndpoint:
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
         session.features = frozenset(hello.features)
+        self._datagrams.attach(session)
         send(self._welcome(session, version))
         began = self._clock()
         _LOGGER.info(
@@ -274,6 +321,7 @@ class ControlEndpoint:
         finally:
             sender.cancel()
             self._sessions.finish(session)
+            self._datagrams.detach(home.id, session)
             held_s = self._clock() - began
             _LOGGER.info(
                 "%s: Session %d ended after %d s: %s",
@@ -299,6 +347,7 @@ class ControlEndpoint:
             tcp=home.ports.tcp,
             udp=home.ports.udp,
             certificate=self._keys.sealing_certificate,
+            datagram_port=self._datagram_port,
         )
 
     async def _receive(self, session: Session, socket_: web.WebSocketResponse) -> str:
@@ -391,6 +440,14 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         if len(raw) > _PAIR_BODY_MAX_BYTES:
             raise ValueError("its body is too long")
     return bytes(raw)
+
+
+async def _send_datagrams(
+    outbox: asyncio.Queue[bytes], socket_: web.WebSocketResponse
+) -> None:
+    with contextlib.suppress(ConnectionError):  # the receiving side finds out too
+        while True:
+            await socket_.send_bytes(await outbox.get())
 
 
 async def _send_all(

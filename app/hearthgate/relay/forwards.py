@@ -127,7 +127,7 @@ class Forwards:
         own_ports: Callable[[], frozenset[Forward]],
         context: ssl.SSLContext,
         fingerprint: bytes,
-        open_datagrams: OpenDatagrams | None = None,
+        open_datagrams: OpenDatagrams,  # raises PortTakenError
     ) -> None:
         self._visitors = visitors
         self._sessions = sessions
@@ -201,8 +201,6 @@ class Forwards:
 
     def _bind(self, forward: Forward, presence: Presence) -> Callable[[], None]:
         if forward.protocol is Protocol.UDP:
-            if self._open_datagrams is None:
-                raise PortTakenError("it carries no UDP")
             return self._open_datagrams(forward, presence)
         listeners = bind_all(
             self._hosts,

@@ -30,6 +30,7 @@ from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
@@ -151,6 +152,16 @@ class Relay:
             total_max=_visitors_max(limits),
             per_address_max=limits.visitors_per_address_max,
         )
+        tls_listeners = _listeners(settings.bind, settings.https_port)
+        https_port = int(tls_listeners[0].getsockname()[1])
+        self._datagrams = Datagrams(
+            poller=self._poller,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            port=https_port,
+            clock=clock,
+        )
         self._forwards = Forwards(
             visitors=self._visitors,
             sessions=self._sessions,
@@ -162,6 +173,7 @@ class Relay:
             own_ports=self._own_ports,
             context=self._keys.sealing_context(),
             fingerprint=self._keys.fingerprint,
+            open_datagrams=self._datagrams.forward,
         )
         self._control = ControlEndpoint(
             keys=self._keys,
@@ -172,6 +184,8 @@ class Relay:
             counters=self._counters,
             addresses=settings.public_addresses,
             forwards=self._forwards,
+            datagrams=self._datagrams,
+            datagram_port=https_port,
             clock=clock,
         )
         arrivals = AddressBook(
@@ -190,7 +204,7 @@ class Relay:
             clock=clock,
         )
         self._tls_door = Doorway(
-            _listeners(settings.bind, settings.https_port),
+            tls_listeners,
             on_connection=self._front.admit,
             book=arrivals,
             poller=self._poller,
@@ -243,6 +257,7 @@ class Relay:
         with stop_on_signals() as stop:
             await self._admin.open()
             self._tls_door.open()
+            self._datagrams.open()
             self._plain_door.open()
             _LOGGER.info(
                 "Relay %s listens on ports %d and %d",
@@ -303,6 +318,7 @@ class Relay:
                 if turn % _SWEEPS_PER_TICK == 0:
                     self._pump.tick += 1
                     self._pump.close_idle(ticks_max)
+                    self._datagrams.sweep()
                     if not self._is_stopping:  # homes that left because of it stay
                         self._sessions.sweep()
             except Exception:
@@ -322,6 +338,7 @@ class Relay:
         self._front.close()
         self._visitors.close()
         self._sessions.close()
+        self._datagrams.close()
         self._pump.close()
         await self._control.close()
         await self._plain.close()

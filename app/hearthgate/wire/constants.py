@@ -20,6 +20,7 @@ CHANNEL_KEY_BYTES = 32
 TAG_BYTES = 16  # §4: keyed BLAKE2b with a digest of 128 bits (RFC 7693)
 
 CONTROL_PATH = "/v1/control"
+DATAGRAM_PATH = "/v1/datagrams"  # §9: a stream in place of UDP
 PAIR_PATH = "/v1/pair"
 CONTROL_MESSAGE_MAX_BYTES = 64 * 1024  # §3: a longer message ends the session
 

@@ -37,6 +37,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,
+    DATAGRAM_PATH,
     SUPPORTED_PROTOCOLS,
 )
 from hearthgate.wire.names import format_address
@@ -51,7 +52,7 @@ _HTTP_SERVER_ERROR = 500  # and above: it has trouble of its own, and may mend i
 _RTT = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info (linux/tcp.h), in µs
 
 Need = Callable[[messages.Need], None]
-FEATURES = (messages.Feature.FORWARDS,)
+FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
 
 
 class ControlConnection:
@@ -200,6 +201,16 @@ class ControlConnection:
         """Declare the whole set of forwards; return the refused ones with why."""
         reply = await self._request(messages.Forwards(next(self._ids), forwards))
         return dict(reply.refused) if isinstance(reply, messages.Forwarded) else {}
+
+    async def datagram_stream(self) -> ClientWebSocketResponse:
+        """Open what carries datagrams while UDP does not come through.
+
+        Raises RelayUnreachableError, RelayKeyError. The caller closes it.
+        """
+        url = control_url(self._port, DATAGRAM_PATH, "wss")
+        with relay_errors(self._host, self._port):
+            async with asyncio.timeout(DIAL_DEADLINE_S):
+                return await self._connect(url)
 
     async def show_answer(self, hostname: str, token: str, answer: str) -> None:
         """Show an ACME answer on the relay's port 80."""

@@ -19,6 +19,7 @@ from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.control import ControlConnection
+from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
     RelayAnswerError,
     RelayAwayError,
@@ -43,7 +44,7 @@ from hearthgate.wire.control import (
     Welcome,
 )
 from hearthgate.wire.names import format_address
-from hearthgate.wire.ports import NO_PORTS, Ports
+from hearthgate.wire.ports import NO_PORTS, Ports, Protocol
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -102,7 +103,10 @@ class Tunnel:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         rng: random.Random,
+        find_target: FindTarget = lambda _port: None,
     ) -> None:
+        self._find_target = find_target
+        self._datagrams: Datagrams | None = None
         self._options = options
         self._identity = identity
         self._poller = poller
@@ -178,6 +182,8 @@ class Tunnel:
         Raises RelayRefusedError if the relay is too old for it.
         """
         self.forwards = forwards
+        if self._datagrams is not None:
+            self._datagrams.targets_changed()
         async with self._publishing:
             if self._connection is None:
                 raise RelayAwayError
@@ -297,6 +303,7 @@ class Tunnel:
         self._connection = connection
         self._backoff.succeeded()
         keeper = asyncio.create_task(self._keep(), name="keep the pool")
+        datagrams = self._start_datagrams(connection, welcome)
         self._pool.fill()
         self._set(
             TunnelState.CONNECTED,
@@ -315,7 +322,9 @@ class Tunnel:
             reason = await connection.receive()
         finally:
             keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            datagrams.cancel()
+            self._datagrams = None
+            await asyncio.gather(keeper, datagrams, return_exceptions=True)
         _LOGGER.info("Left the relay %s: %s", connection.relay, reason or "lost")
         return self._end_of(reason)
 
@@ -343,6 +352,32 @@ class Tunnel:
             await asyncio.sleep(_SWEEP_S)
             if self._pool is not None:
                 self._pool.sweep()
+
+    def _start_datagrams(
+        self, connection: ControlConnection, welcome: Welcome
+    ) -> "asyncio.Task[None]":
+        """Keep the way for UDP forwards open, once there is one."""
+        self._datagrams = Datagrams(
+            session_id=welcome.session_id,
+            channel_key=welcome.channel_key,
+            relay=(connection.peer[0], welcome.datagram_port),
+            find_target=self._find_target,
+            open_stream=connection.datagram_stream,
+            poller=self._poller,
+            clock=self._clock,
+        )
+        return asyncio.create_task(
+            self._carry_datagrams(self._datagrams), name="datagrams"
+        )
+
+    async def _carry_datagrams(self, datagrams: Datagrams) -> None:
+        """Wait for the first UDP forward; then carry until cancelled."""
+        while not self._wants_datagrams():  # noqa: ASYNC110  rarely, and never in haste
+            await asyncio.sleep(_SWEEP_S / 4)
+        await datagrams.run()
+
+    def _wants_datagrams(self) -> bool:
+        return any(one.protocol is Protocol.UDP for one in self.forwards)
 
     async def _declare_all(self) -> None:
         await self.publish(self.hostnames)
