@@ -20,6 +20,10 @@ BATCH = 64  # datagrams in one go; then others come first
 _SEGMENTS_MAX_BYTES = 60_000
 _SIZE = struct.Struct("=H")
 _GRO = struct.Struct("=i")
+# Nothing stays in it between two calls. A fresh one for each datagram would cost more
+# than the system call.
+_VIEW = memoryview(bytearray(DATAGRAM_MAX))
+_BUFFERS = [_VIEW]
 _ANCILLARY = socket.CMSG_SPACE(_GRO.size)
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -57,15 +61,16 @@ def receive_all(sock: socket.socket) -> list[tuple[bytes, Address]]:
     found: list[tuple[bytes, Address]] = []
     while len(found) < BATCH:
         try:
-            data, control, _, address = sock.recvmsg(DATAGRAM_MAX, _ANCILLARY)
+            got, control, _, address = sock.recvmsg_into(_BUFFERS, _ANCILLARY)
         except OSError:  # nothing there, or an ICMP error of an earlier one
             break
-        size = _GRO.unpack_from(control[0][2])[0] if control else 0
-        if not size or size >= len(data):
-            found.append((data, address))
+        size = _GRO.unpack_from(control[0][2])[0] if control else got
+        if size >= got:
+            found.append((bytes(_VIEW[:got]), address))
         else:
             found += [
-                (data[at : at + size], address) for at in range(0, len(data), size)
+                (bytes(_VIEW[at : min(at + size, got)]), address)
+                for at in range(0, got, size)
             ]
     return found
 

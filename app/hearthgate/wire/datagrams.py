@@ -1,6 +1,6 @@
 """Datagrams of UDP forwards between relay and home: sealed one by one.
 
-    kind 1 | session 7 | counter 8 | ChaCha20-Poly1305 of a message, tag 16 at its end
+    kind 1 | session 7 | counter 8 | AES-128-GCM of a message, tag 16 at its end
 
     message   OPEN   flow, port, visitor's address and port, payload    relay ─▶ home
               DATA   flow, payload                                      both ways
@@ -21,7 +21,7 @@ import struct
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hearthgate.wire.proxy import Endpoint
 from hearthgate.wire.replay import ReplayWindow
@@ -69,7 +69,7 @@ def session_tag(session_id: bytes) -> bytes:
 def datagram_keys(channel_key: bytes) -> tuple[bytes, bytes]:
     """Return the keys towards the relay and towards the home."""
     to_relay, to_home = (
-        blake2b(label, key=channel_key, digest_size=32).digest() for label in _LABELS
+        blake2b(label, key=channel_key, digest_size=16).digest() for label in _LABELS
     )
     return to_relay, to_home
 
@@ -80,7 +80,7 @@ class Sealer:
     __slots__ = ("_aead", "_counter", "_tag")
 
     def __init__(self, key: bytes, tag: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
+        self._aead = AESGCM(key)
         self._tag = tag
         self._counter = 0
 
@@ -98,7 +98,7 @@ class Opener:
     __slots__ = ("_aead", "_window", "forged", "highest", "replayed")
 
     def __init__(self, key: bytes) -> None:
-        self._aead = ChaCha20Poly1305(key)
+        self._aead = AESGCM(key)
         self._window = ReplayWindow()
         self.highest = 0
         self.forged = 0
