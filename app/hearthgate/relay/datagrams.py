@@ -231,7 +231,7 @@ class Datagrams:
         """Bound what goes to somebody whose address nobody has proven."""
         limits = self._limits
         if flow.proofs < _PROVEN_AFTER:
-            most = max(limits.unproven_reply_bytes, 3 * flow.got)
+            most = max(limits.unproven_reply_max, 3 * flow.got)
             if flow.sent + size > most:
                 self._counters.refuse(
                     "an answer to an unproven visitor",

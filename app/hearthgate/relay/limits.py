@@ -80,9 +80,9 @@ class Limits:
     flow_idle_s: float = setting(_SECONDS, 180.0)
     # Somebody who never went on after our answer may be a forged address.
     unproven_flow_idle_s: float = setting(_SECONDS, 30.0)
-    # What such an address gets: one answer of DNS with its usual 1,232 bytes, or three
+    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or three
     # times what it sent (as in RFC 9000 §8.1), whichever is more.
-    unproven_reply_bytes: int = setting(integer(0, 65_535), 1_472)
+    unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
     # Homes say hello every 15 s; without two of them UDP is not used towards a home.
     datagram_path_s: float = setting(_SECONDS, 45.0)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
