@@ -251,7 +251,7 @@ class ControlEndpoint:
                 self._datagrams.from_stream(home.id, frame.data)
         finally:
             sender.cancel()
-            self._datagrams.set_stream(home.id, None)
+            self._datagrams.end_stream(home.id, send)
             if transport is not None:
                 transport.abort()
         return socket_

@@ -165,12 +165,18 @@ class Datagrams:
         del self._by_home[home_id]
         self._links.pop(session_tag(link.session.id), None)
 
-    def set_stream(self, home_id: str, stream: Stream | None) -> bool:
+    def set_stream(self, home_id: str, stream: Stream) -> bool:
         """Use a stream while UDP does not come through; False: there is no session."""
         link = self._by_home.get(home_id)
         if link is not None:
             link.stream = stream
         return link is not None
+
+    def end_stream(self, home_id: str, stream: Stream) -> None:
+        """Use a stream no more; a newer one stays."""
+        link = self._by_home.get(home_id)
+        if link is not None and link.stream is stream:
+            link.stream = None
 
     def from_stream(self, home_id: str, message: bytes) -> None:
         """Take a message that came by the stream."""

@@ -80,8 +80,8 @@ class Limits:
     flow_idle_s: float = setting(_SECONDS, 180.0)
     # Somebody who never went on after our answer may be a forged address.
     unproven_flow_idle_s: float = setting(_SECONDS, 30.0)
-    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or three
-    # times what it sent (as in RFC 9000 §8.1), whichever is more.
+    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or
+    # three times what it sent (as in RFC 9000 §8.1), whichever is more.
     unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
     # Homes say hello every 15 s; without two of them UDP is not used towards a home.
     datagram_path_s: float = setting(_SECONDS, 45.0)
