@@ -65,4 +65,5 @@ def set_up_log(level: LogLevel, style: LogFormat) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # libraries speak up only when something is wrong
     logging.getLogger("hearthgate").setLevel(level.upper())
+    logging.getLogger(PLAIN).setLevel(logging.INFO)  # shown once, at every level
     logging.captureWarnings(True)  # noqa: FBT003  the logging module's own name

@@ -24,7 +24,6 @@ _STAY_S = 0.004
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
-HUNG_UP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 Handler = Callable[[int], None]
 
@@ -32,14 +31,15 @@ Handler = Callable[[int], None]
 class Poller:
     """Dispatch readiness. Not thread-safe; lives in one loop.
 
-    Events are hints: a descriptor may be closed and its number given to another socket
-    within one batch, so a handler must be ready for a read that would block.
+    Events are hints: what was ready may not be any more, so a handler must be ready for
+    a read that would block.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._fresh: set[int] = set()  # added since the events at hand were asked for
         loop.add_reader(self._epoll.fileno(), self._dispatch)
 
     def __len__(self) -> int:
@@ -49,6 +49,7 @@ class Poller:
         """Call handler(events) whenever fd has one of the events. Raises OSError."""
         self._epoll.register(fd, events)
         self._handlers[fd] = handler
+        self._fresh.add(fd)
 
     def set_handler(self, fd: int, handler: Handler) -> None:
         """Exchange the handler of a descriptor that was added before."""
@@ -86,10 +87,11 @@ class Poller:
             ready = self._epoll.poll(_LINGER_S, _BATCH)
 
     def _handle(self, ready: list[tuple[int, int]]) -> None:
-        handlers = self._handlers
+        handlers, fresh = self._handlers, self._fresh
+        fresh.clear()
         for fd, events in ready:
             handler = handlers.get(fd)
-            if handler is None:
+            if handler is None or fd in fresh:  # closed; perhaps another has its number
                 continue
             try:
                 handler(events)

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 import socket
 import ssl
+import struct
 from typing import Self
 
 from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector
@@ -144,12 +145,15 @@ class Agent:
         )
         return sock
 
-    async def opened(self, channel: socket.socket, serial: int) -> bytes:
-        """Wait for the opening, check it, and return the PROXY header."""
-        said = await read(channel, 24 + 28)
-        if said != wire.opening(self._session, serial, self._key, said[24:]):
-            raise wire.BrokenError(f"forged: {said!r}")
-        return said[24:]
+    async def opened(self, channel: socket.socket, serial: int) -> tuple[bytes, bytes]:
+        """Wait for the opening, check it, and return PROXY header and first flight."""
+        head = await read(channel, 28)
+        n, m = struct.unpack_from("!HH", head, 6)
+        rest = await read(channel, n + m)
+        expected = wire.opening(self._session, serial, self._key, rest[:n], rest[n:])
+        if head + rest != expected:
+            raise wire.BrokenError(f"forged: {head!r}")
+        return rest[:n], rest[n:]
 
     @property
     def _session(self) -> bytes:

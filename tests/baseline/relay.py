@@ -168,8 +168,10 @@ class Relay:
         header = wire.proxy(visitor.getpeername(), (LOOPBACK, self.port))
         loop = asyncio.get_running_loop()
         try:
+            flight = await loop.sock_recv(visitor, 16384)
             await loop.sock_sendall(
-                channel, wire.opening(self._session, serial, self._key, header)
+                channel,
+                wire.opening(self._session, serial, self._key, header, flight),
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_copy(visitor, channel))

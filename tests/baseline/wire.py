@@ -57,12 +57,15 @@ def preamble(session: bytes, serial: int, key: bytes) -> bytes:
     return signed + _tag(key, b"hearthgate channel preamble", signed)
 
 
-def opening(session: bytes, serial: int, key: bytes, proxy: bytes) -> bytes:
-    """Return what gives a channel to a visitor, PROXY header included."""
-    head = b"HGO1\x01\0" + struct.pack("!H", len(proxy))
+def opening(
+    session: bytes, serial: int, key: bytes, proxy: bytes, flight: bytes
+) -> bytes:
+    """Return what gives a channel to a visitor, with header and first flight."""
+    head = b"HGO1\x01\0" + struct.pack("!HHxx", len(proxy), len(flight))
     serial_bytes = struct.pack("!Q", serial)
-    tag = _tag(key, b"hearthgate channel opening", session, serial_bytes, head, proxy)
-    return head + tag + proxy
+    label = b"hearthgate channel opening"
+    tag = _tag(key, label, session, serial_bytes, head, proxy, flight)
+    return head + tag + proxy + flight
 
 
 def proxy(visitor: tuple[str, int], relay: tuple[str, int]) -> bytes:

@@ -21,9 +21,8 @@ import struct
 from types import TracebackType
 from typing import Self
 
-from hearthgate.wire.constants import CHANNEL_MAGIC
+from hearthgate.wire.constants import CHANNEL_MAGIC, CONTROL_NAME
 from hearthgate.wire.hello import Hello, read_hello
-from hearthgate.wire.names import control_name
 
 LOOPBACK = "127.0.0.1"
 _BLOCK_BYTES = 64 * 1024
@@ -194,7 +193,7 @@ class FaultyRelay:
                 return Kind.CHANNEL, first
             match read_hello(first, max_bytes=_BLOCK_BYTES):
                 case Hello() as hello:
-                    is_control = hello.server_name == control_name(self._host)
+                    is_control = hello.server_name == CONTROL_NAME
                     return Kind.CONTROL if is_control else Kind.VISITOR, first
         return None, first
 

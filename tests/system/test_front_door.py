@@ -13,7 +13,7 @@ import socket
 import pytest
 
 from hearthgate.wire import control as messages
-from hearthgate.wire.channel import opening_is_authentic, write_preamble
+from hearthgate.wire.channel import OPENING_BYTES, opening_is_authentic, write_preamble
 from tests.harness.hearthgate import RelayProcess
 from tests.unit.relay.fake_agent import FakeAgent, dial, joined, read
 from tests.unit.wire import hellos
@@ -129,9 +129,10 @@ async def test_a_hello_reaches_its_home_byte_for_byte(
         )
         port = visitor.getsockname()[1]
         # proxy-protocol.txt §2.2: IPv4, from the visitor to the relay.
-        assert opening[-12:-8] == socket.inet_aton("127.0.0.1")
-        assert int.from_bytes(opening[-4:-2], "big") == port
-        assert await channel.read(len(flight)) == flight
+        proxy = opening[OPENING_BYTES : -len(flight)]
+        assert proxy[-12:-8] == socket.inet_aton("127.0.0.1")
+        assert int.from_bytes(proxy[-4:-2], "big") == port
+        assert opening.endswith(flight)
         channel.sock.send(b"a ServerHello")
         assert await read(visitor, 13) == b"a ServerHello"
     finally:

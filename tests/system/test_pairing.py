@@ -182,7 +182,7 @@ class Impostor:
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[str] = []
-        self._context = Keys(folder).control_context()
+        self._context = Keys(folder, may_make=True).control_context()
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:

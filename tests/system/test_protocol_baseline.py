@@ -66,8 +66,8 @@ def test_recorded_channel_bytes_are_the_same_today() -> None:
     header = proxy_header(("203.0.113.9", 4711), ("203.0.113.5", 443))
     assert header == wire.proxy(("203.0.113.9", 4711), ("203.0.113.5", 443))
     opening = bytes.fromhex(RECORDED["opening"])
-    assert wire.opening(session, 7, key, header) == opening
-    assert today_channel.write_opening(session, 7, key, header) == opening
+    assert wire.opening(session, 7, key, header, b"hello") == opening
+    assert today_channel.write_opening(session, 7, key, header, b"hello") == opening
     assert today_channel.opening_size(opening) == len(opening)
     assert today_channel.opening_is_authentic(opening, session, 7, key)
 
@@ -113,11 +113,11 @@ async def test_an_old_agent_publishes_and_serves_visitors(
     with contextlib.closing(await agent.park()) as channel:
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.https_port)
         writer.write(hello)
-        header = await agent.opened(channel, 1)
+        header, flight = await agent.opened(channel, 1)
         port = writer.get_extra_info("sockname")[1]
         assert header[16:20] == bytes((127, 0, 0, 1))
         assert int.from_bytes(header[24:26], "big") == port
-        assert await baseline_agent.read(channel, len(hello)) == hello
+        assert flight == hello
         await asyncio.get_running_loop().sock_sendall(channel, b"answer")
         assert await reader.readexactly(6) == b"answer"
         writer.close()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 from pathlib import Path
 import random
+import socket
 from typing import Any
 
 from hearthgate.files import private_folder
@@ -22,11 +23,14 @@ from hearthgate.home.certificates import (
     ExternalAccount,
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
+from hearthgate.home.discovery.knock import knock
+from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Service, Target
+from hearthgate.home.model import Exposure, Scheme, Service, Target
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HomeSettings
 from hearthgate.home.state_file import home_state_store
@@ -39,6 +43,7 @@ from hearthgate.home.web.server import WebServer
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
+from hearthgate.wire.channel import ChannelKind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -68,9 +73,10 @@ class Agent:
             private_folder(data / "relays"),
             settings.tunnel,
             poller=self._poller,
-            hand_over=self._edge.hand_over,
+            hand_over=self._hand_over,
             on_status=self._relay_changed,
             rng=rng,
+            find_target=self._udp_target,
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
@@ -88,7 +94,7 @@ class Agent:
         )
         self._services = Services(
             self._store,
-            self._discovery.probe,
+            self._probe,
             on_change=self._service_changed,
             on_gone=self._service_gone,
             on_moved=self._service_moved,
@@ -100,12 +106,16 @@ class Agent:
             self._certificates,
             on_change=self._service_changed,
         )
+        self._forwarder = Forwarder(
+            self._store, self._tunnels, self._edge, on_change=self._service_changed
+        )
         self._home = Home(
             self._store,
             self._services,
             self._tunnels,
             self._exposer,
             self._feed,
+            forwarder=self._forwarder,
             acme=settings.acme,
             icons=icons,
         )
@@ -151,12 +161,18 @@ class Agent:
 
     async def _begin(self) -> None:
         await self._exposer.start()
+        self._forwarder.start()
         for relay in self._store.value.relays:
-            await self._tunnels.start(relay, self._exposer.hostnames(relay.id))
+            await self._tunnels.start(
+                relay,
+                self._exposer.hostnames(relay.id),
+                self._forwarder.forwards(relay.id),
+            )
 
     async def _close(self) -> None:
         await self._web.stop()
         await self._exposer.close()
+        await self._forwarder.close()
         await self._tunnels.close()
         await self._store.close()
         self._poller.close()
@@ -171,6 +187,25 @@ class Agent:
                 "with HEARTHGATE_PASSWORD)",
                 password,
             )
+
+    async def _probe(self, target: Target) -> Probe:
+        return await (
+            self._discovery.probe(target) if target.scheme.is_web else knock(target)
+        )
+
+    def _udp_target(self, relay_id: str, port: int) -> Target | None:
+        """Return where datagrams on a public port of a relay go."""
+        for one in self._store.value.forwards:
+            is_it = (one.relay_id, one.public_port) == (relay_id, port)
+            if is_it and one.enabled and one.target.scheme is Scheme.UDP:
+                return one.target
+        return None
+
+    def _hand_over(self, channel: socket.socket, kind: ChannelKind) -> None:
+        if kind is ChannelKind.SEALED:
+            self._edge.hand_over_sealed(channel)
+        else:
+            self._edge.hand_over(channel)
 
     # The parts below Home are made before it, and tell it what happens by these.
 

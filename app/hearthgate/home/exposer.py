@@ -74,14 +74,14 @@ class Exposer:
         return tuple(
             sorted(
                 one.hostname
-                for one in self._store.value.exposures
+                for one in self._store.value.sites
                 if one.relay_id == relay_id and one.service_id in self._on
             )
         )
 
     async def start(self) -> None:
         """Serve all that has a certificate; begin jobs for the rest."""
-        wanted = [one for one in self._store.value.exposures if one.enabled]
+        wanted = [one for one in self._store.value.sites if one.enabled]
         for exposure in wanted:
             certificate = self._certificates.get(exposure.hostname)
             if certificate is not None:
@@ -110,7 +110,7 @@ class Exposer:
 
     def relay_changed(self, relay_id: str) -> None:
         """Take that a relay came, went or answered."""
-        for exposure in self._store.value.exposures:
+        for exposure in self._store.value.sites:
             service_id = exposure.service_id
             if exposure.relay_id != relay_id or not exposure.enabled:
                 continue
@@ -121,7 +121,7 @@ class Exposer:
 
     async def renewed(self, certificate: Certificate) -> None:
         """Serve a new certificate, or go on where there was none before."""
-        for exposure in self._store.value.exposures:
+        for exposure in self._store.value.sites:
             if exposure.hostname != certificate.hostname or not exposure.enabled:
                 continue
             if exposure.service_id in self._on:
@@ -260,7 +260,7 @@ class Exposer:
         self._certificates.keep(
             [
                 one.hostname
-                for one in self._store.value.exposures
+                for one in self._store.value.sites
                 if one.enabled and one.service_id in self._tried
             ]
         )
@@ -284,7 +284,7 @@ class Exposer:
 
     async def _apply_edge(self) -> None:
         routes = []
-        for exposure in self._store.value.exposures:
+        for exposure in self._store.value.sites:
             served = self._on.get(exposure.service_id)
             if served is None or _is_another(served, exposure):
                 continue

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from hearthgate.home.model import Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
+from hearthgate.wire.ports import Protocol
 
 Json = dict[str, object]
 _HTTPS_PORT = 443
@@ -25,6 +26,9 @@ def relay_view(
         "parked": parked,
         "domains": list(status.domains),
         "addresses": list(status.addresses),
+        "ports": {
+            one.value: [str(each) for each in status.ports.of(one)] for one in Protocol
+        },
         "problem": _problem_view(status.problem),
     }
 
@@ -35,6 +39,7 @@ def service_view(
     *,
     present: bool,
     suggested_hostname: str | None,
+    suggested_port: int | None,
 ) -> Json:
     """Return a service as the API shows it."""
     moved_from = service.moved_from
@@ -55,17 +60,19 @@ def service_view(
         "present": present,
         "exposure": exposure,
         "suggested_hostname": suggested_hostname,
+        "suggested_port": suggested_port,
     }
 
 
-def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
+def exposure_view(exposure: Exposure, status: Status, relay: Membership | None) -> Json:
     """Return an exposure as the API shows it."""
-    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
     access = exposure.access
     return {
         "enabled": exposure.enabled,
-        "hostname": exposure.hostname,
-        "url": f"https://{exposure.hostname}{port}/",
+        "hostname": exposure.hostname or None,
+        "public_port": exposure.public_port or None,
+        "proxy_protocol": exposure.tells_visitor,
+        "url": _public_url(exposure, relay),
         "relay_id": exposure.relay_id,
         "access": None if access is None else {"username": access.username},
         "status": {
@@ -75,6 +82,17 @@ def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
             "certificate_expires": status.certificate_expires,
         },
     }
+
+
+def _public_url(exposure: Exposure, relay: Membership | None) -> str:
+    """Return where visitors come to."""
+    if exposure.public_port:
+        host = relay.host if relay else "relay"
+        where = f"[{host}]" if ":" in host else host
+        return f"{exposure.target.scheme}://{where}:{exposure.public_port}"
+    relay_port = relay.port if relay else _HTTPS_PORT
+    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
+    return f"https://{exposure.hostname}{port}/"
 
 
 def _problem_view(problem: Problem | None) -> Json | None:

@@ -22,7 +22,7 @@ class AddressBook:
         """Count one more connection; or say why not, and count nothing."""
         if self.total >= self._total_max:
             return "more connections than allowed in total"
-        key = _key(address)
+        key = address_key(address)
         count = self._counts[key]
         if count >= self._per_address_max:
             return "more connections than allowed from one address"
@@ -32,7 +32,7 @@ class AddressBook:
 
     def leave(self, address: str) -> None:
         """Count one connection less, as often as `enter` allowed one."""
-        key = _key(address)
+        key = address_key(address)
         self.total -= 1
         if self._counts[key] <= 1:
             del self._counts[key]
@@ -40,7 +40,8 @@ class AddressBook:
             self._counts[key] -= 1
 
 
-def _key(address: str) -> str:
+def address_key(address: str) -> str:
+    """Return what counts as one address: an IPv4 address, or the /64 of an IPv6 one."""
     if ":" not in address:
         return address
     packed = ipaddress.IPv6Address(address.partition("%")[0]).packed

@@ -25,7 +25,9 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.errors import (
     HomeUnknownError,
     RelayAddressMissingError,
+    RelaySocketForbiddenError,
     RequestInvalidError,
+    SocketPathError,
 )
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
@@ -258,6 +260,8 @@ class Admin:
         before = os.umask(0o177)
         try:
             await web.UnixSite(self._runner, str(self._path)).start()
+        except OSError as err:
+            raise SocketPathError(path=self._path, reason=err.strerror or err) from err
         finally:
             os.umask(before)
 
@@ -338,7 +342,11 @@ async def ask(
                 method, f"http://relay{path}", json=body
             ) as response:
                 answer: dict[str, Any] = await response.json()
+        except PermissionError as err:
+            raise RelaySocketForbiddenError from err
         except (ClientError, OSError) as err:
+            if isinstance(err.__cause__, PermissionError):
+                raise RelaySocketForbiddenError from err
             raise RelayNotRunningError(str(err)) from err
     if "error" in answer:
         error = answer["error"]

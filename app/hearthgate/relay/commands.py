@@ -21,8 +21,9 @@ from hearthgate.relay.admin import (
     ask,
     ports_of,
 )
+from hearthgate.relay.errors import NoRelayDataError
 from hearthgate.relay.invitation import Invitation, invitation_text
-from hearthgate.relay.relay import open_keys, open_registry, serve
+from hearthgate.relay.relay import STATE_NAME, open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
@@ -280,12 +281,14 @@ def _do(
     async def run_it() -> dict[str, Any]:
         with contextlib.suppress(RelayNotRunningError):
             return await ask(settings.data, method, path, body)
+        if method != "POST" and not (settings.data / STATE_NAME).exists():
+            raise NoRelayDataError(folder=settings.data)
         if direct is None:
             raise click.ClickException("The relay is not running.")
         with lock_folder(settings.data):
-            operations = Operations(
-                open_registry(settings, time.time), open_keys(settings.data), settings
-            )
+            registry = open_registry(settings, time.time)
+            keys = open_keys(settings.data, registry)
+            operations = Operations(registry, keys, settings)
             answer: dict[str, Any] = await direct(operations)
             return answer
 

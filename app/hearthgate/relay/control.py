@@ -11,7 +11,9 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable
+import contextlib
 import functools
+import json
 import logging
 import socket
 import time
@@ -22,9 +24,12 @@ import voluptuous as vol
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
+from hearthgate.relay.addresses import AddressBook, address_key
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.errors import RequestInvalidError, TooManyError
+from hearthgate.relay.datagrams import Datagrams
+from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
@@ -37,6 +42,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,
+    DATAGRAM_PATH,
     PAIR_PATH,
     SUPPORTED_PROTOCOLS,
 )
@@ -48,7 +54,9 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 _SHUTDOWN_S = 2.0
+_PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
+FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -72,6 +80,9 @@ class ControlEndpoint:
         limits: Limits,
         counters: Counters,
         addresses: Callable[[str | None], tuple[str, ...]],
+        forwards: Forwards,
+        datagrams: Datagrams,
+        datagram_port: int,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -81,6 +92,9 @@ class ControlEndpoint:
         self._limits = limits
         self._counters = counters
         self._addresses = addresses
+        self._forwards = forwards
+        self._datagrams = datagrams
+        self._datagram_port = datagram_port
         self._clock = clock
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
@@ -89,28 +103,33 @@ class ControlEndpoint:
         self._handlers = web.Server(
             self._answer, access_log=None, logger=RequestLog(counters)
         )
+        self._book = AddressBook(
+            total_max=limits.control_connections_max,
+            per_address_max=limits.control_connections_max,
+        )
         self._tasks = Tasks()
 
-    def admit(
-        self, sock: socket.socket, peer: Endpoint, leave: Callable[[], None]
-    ) -> None:
+    def admit(self, sock: socket.socket, peer: Endpoint) -> None:
         """Take over a connection of which nothing was read yet."""
-        self._tasks.start(self._serve(sock, peer, leave), f"control of {peer[0]}")
+        why = self._book.enter(peer[0])
+        if why:
+            self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
+            sock.close()
+            return
+        self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
 
     async def close(self) -> None:
         """End every connection."""
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 
-    async def _serve(
-        self, sock: socket.socket, peer: Endpoint, leave: Callable[[], None]
-    ) -> None:
+    async def _serve(self, sock: socket.socket, peer: Endpoint) -> None:
         """Do the TLS handshake; aiohttp's handler goes on from there."""
         handler = self._handlers()
 
         def lost() -> None:
             del self._guards[handler]
-            leave()
+            self._book.leave(peer[0])
 
         deadline_s = self._limits.control_handshake_deadline_s
         guard = Guard(handler, deadline_s=deadline_s, on_lost=lost)
@@ -139,18 +158,16 @@ class ControlEndpoint:
                 return await self._pair(request)
             if (request.method, request.path) == ("GET", CONTROL_PATH):
                 return await self._control(request)
+            if (request.method, request.path) == ("GET", DATAGRAM_PATH):
+                return await self._datagram_stream(request)
         except HearthgateError as err:
             return web.json_response({"error": err.as_dict()}, status=err.status)
         return web.Response(status=404, text="Not found.\n")
 
     async def _pair(self, request: web.BaseRequest) -> web.Response:
-        if not self._pairings.allow(request.remote or ""):
+        if not self._pairings.allow(address_key(request.remote or "")):
             self._counters.refuse("pairing too often", address=request.remote or "")
-            raise TooManyError(
-                limit=self._limits.pairing_attempts_per_minute,
-                what="pairing attempts a minute",
-                setting="limits.pairing_attempts_per_minute",
-            )
+            raise PairingTooOftenError
         secret, certificate_request = await _pair_body(request)
         signed: list[SignedHome] = []
 
@@ -207,6 +224,43 @@ class ControlEndpoint:
                 transport.abort()
         return socket_
 
+    async def _datagram_stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Carry a home's datagrams while UDP does not come through."""
+        home = self._home_of(request)
+        if home is None:
+            return web.Response(status=403, text="This home is not paired.\n")
+        socket_ = web.WebSocketResponse(
+            heartbeat=self._limits.control_ping_s,
+            max_msg_size=CONTROL_MESSAGE_MAX_BYTES + 64,
+            compress=False,
+            timeout=_SHUTDOWN_S,
+        )
+        await socket_.prepare(request)
+        self._guards[request.protocol].keep()
+        transport = request.transport
+        outbox: asyncio.Queue[bytes] = asyncio.Queue(_OUTBOX_MAX)
+
+        def send(message: bytes) -> None:
+            with contextlib.suppress(asyncio.QueueFull):  # dropped, as by a line
+                outbox.put_nowait(message)
+
+        if not self._datagrams.set_stream(home.id, send):
+            return socket_
+        sender = self._tasks.start(
+            _send_datagrams(outbox, socket_), f"datagrams to {home.name}"
+        )
+        try:
+            async for frame in socket_:
+                if frame.type is not WSMsgType.BINARY:
+                    break
+                self._datagrams.from_stream(home.id, frame.data)
+        finally:
+            sender.cancel()
+            self._datagrams.end_stream(home.id, send)
+            if transport is not None:
+                transport.abort()
+        return socket_
+
     def _home_of(self, request: web.BaseRequest) -> Home | None:
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport else None
@@ -231,8 +285,6 @@ class ControlEndpoint:
             await socket_.send_str(messages.write_message(_update_needed()))
             self._counters.refuse("a session in another language", home=home.name)
             return
-        if self._sessions.stopping:
-            return  # it comes back to whoever serves then
         self._guards[request.protocol].keep()
         outbox: asyncio.Queue[messages.Message] = asyncio.Queue(_OUTBOX_MAX)
         transport = request.transport
@@ -245,7 +297,18 @@ class ControlEndpoint:
                 if transport is not None:
                     transport.abort()
 
-        session = self._sessions.begin(home, send)
+        def leave() -> None:
+            # An agent that reads nothing never sees the goodbye either.
+            if transport is not None:
+                loop.call_later(_SHUTDOWN_S, transport.abort)
+
+        # Stopping: it comes back to whoever serves then. Or it was revoked meanwhile.
+        if self._sessions.stopping or self._registry.home(home.id) is None:
+            return
+        loop = asyncio.get_running_loop()
+        session = self._sessions.begin(home, send, leave)
+        session.features = frozenset(hello.features)
+        self._datagrams.attach(session)
         local = transport.get_extra_info("sockname") if transport else None
         session.since = time.time()
         session.software = hello.software
@@ -268,6 +331,7 @@ class ControlEndpoint:
         finally:
             sender.cancel()
             self._sessions.finish(session)
+            self._datagrams.detach(home.id, session)
             held_s = self._clock() - began
             _LOGGER.info(
                 "%s: Session %d ended after %d s: %s",
@@ -291,6 +355,11 @@ class ControlEndpoint:
             addresses=self._addresses(dialled),
             channels_max=self._limits.channels_per_home_max,
             software=__version__,
+            features=FEATURES,
+            tcp=home.ports.tcp,
+            udp=home.ports.udp,
+            certificate=self._keys.sealing_certificate,
+            datagram_port=self._datagram_port,
         )
 
     async def _receive(self, session: Session, socket_: web.WebSocketResponse) -> str:
@@ -303,6 +372,8 @@ class ControlEndpoint:
         )
         name = session.presence.home.name
         async for frame in socket_:
+            if session.ended or frame.type is WSMsgType.ERROR:  # a pong did not come
+                break
             if frame.type is not WSMsgType.TEXT:
                 self._counters.refuse("a control frame that is no text", home=name)
                 misbehaved()
@@ -333,6 +404,9 @@ class ControlEndpoint:
                 for why in refused.values():
                     self._counters.refuse("a hostname", why, home=home.name)
                 return _published(message.id, refused)
+            case messages.Forwards():
+                refused = self._forwards.declare(session, message.forwards)
+                return messages.Forwarded(message.id, refused)
             case messages.Answer():
                 return self._show_answer(home, message)
             case messages.DropAnswer():
@@ -364,10 +438,28 @@ class ControlEndpoint:
 
 async def _pair_body(request: web.BaseRequest) -> tuple[bytes, str]:
     try:
-        body: Any = _PAIR_BODY(await request.json())
+        body: Any = _PAIR_BODY(json.loads(await _read_body(request)))
         return base64.b64decode(body["secret"], validate=True), body["request"]
     except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
         raise RequestInvalidError(reason=str(err)) from err
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
+    """Return a body of a bounded size. Raises ValueError."""
+    raw = bytearray()
+    async for chunk in request.content.iter_any():
+        raw += chunk
+        if len(raw) > _PAIR_BODY_MAX_BYTES:
+            raise ValueError("its body is too long")
+    return bytes(raw)
+
+
+async def _send_datagrams(
+    outbox: asyncio.Queue[bytes], socket_: web.WebSocketResponse
+) -> None:
+    with contextlib.suppress(ConnectionError):  # the receiving side finds out too
+        while True:
+            await socket_.send_bytes(await outbox.get())
 
 
 async def _send_all(

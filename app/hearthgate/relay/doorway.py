@@ -4,8 +4,11 @@ Each connection that is let in is counted; whoever takes it over says once that 
 left. Reads nothing.
 """
 
+import asyncio
 from collections.abc import Callable
+import errno
 import functools
+import logging
 import socket
 
 from hearthgate.poller import READABLE, Poller
@@ -13,12 +16,17 @@ from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.wire.proxy import Endpoint
 
+_LOGGER = logging.getLogger(__name__)
+
 BACKLOG = 4096  # a burst of visitors waits in the kernel; it caps this by somaxconn
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_REST_S = 0.1
 
 OnConnection = Callable[[socket.socket, Endpoint], None]
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, visitors_speak_first: bool = True) -> socket.socket:
     """Return a listening socket whose connections are made for passing bytes on.
 
     Accepted sockets inherit the options on Linux. Raises OSError.
@@ -30,9 +38,10 @@ def listen(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Everybody who comes here speaks first: wake us when there is something to
-        # read, which saves a turn of the loop for each connection (tcp(7)).
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        if visitors_speak_first:
+            # Wake us when there is something to read, which saves a turn of the loop
+            # for each connection (tcp(7)).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         # A NAT forgets a silent mapping after some minutes, the worst after one.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45)
@@ -58,7 +67,9 @@ class Doorway:
         book: AddressBook,
         poller: Poller,
         counters: Counters,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self._loop = loop
         self._listeners = listeners
         self._on_connection = on_connection
         self._book = book
@@ -79,8 +90,7 @@ class Doorway:
     def open(self) -> None:
         """Begin to accept."""
         for listener in self._listeners:
-            accept = functools.partial(self._accept, listener)
-            self._poller.add(listener.fileno(), READABLE, accept)
+            self._watch(listener)
 
     def close(self) -> None:
         """Close the listening sockets; who is inside stays. Twice is fine."""
@@ -96,8 +106,9 @@ class Doorway:
         except BlockingIOError:
             return
         except OSError as err:
-            # Out of descriptors, or the other side is gone already.
             self._counters.refuse("a connection that failed at once", str(err))
+            if err.errno in _EXHAUSTED:
+                self._rest(listener)
             return
         why = self._book.enter(address[0])
         if why:
@@ -105,4 +116,19 @@ class Doorway:
             sock.close()
             return
         sock.setblocking(False)  # noqa: FBT003
-        self._on_connection(sock, address[:2])
+        try:
+            self._on_connection(sock, address[:2])
+        except Exception:
+            # A bug with one connection must not close the door for all; its deadline
+            # ends it.
+            _LOGGER.exception("A new connection could not be looked at")
+
+    def _rest(self, listener: socket.socket) -> None:
+        """Accept nothing for a moment: the system has nothing left to accept with."""
+        self._poller.remove(listener.fileno())
+        self._loop.call_later(_REST_S, self._watch, listener)
+
+    def _watch(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            accept = functools.partial(self._accept, listener)
+            self._poller.add(listener.fileno(), READABLE, accept)

@@ -111,6 +111,59 @@ class HomeUnknownError(HearthgateError):
     status = 404
 
 
+class PairingTooOftenError(HearthgateError):
+    """Raise if one address tries to pair too often."""
+
+    code = "pairing_too_often"
+    message = "There were too many tries to pair from your address."
+    hint = "Wait a minute, then try again."
+    status = 429
+
+
+class DomainPromisedError(HearthgateError):
+    """Raise if a domain overlaps with what an unused pairing code allows."""
+
+    code = "domain_promised"
+    message = "{domain} overlaps with {other} of the unused pairing code for {name}."
+    hint = "Use that code, or end it first with: hearthgate relay revoke {name}"
+    status = 409
+
+
+class KeyDamagedError(HearthgateError):
+    """Raise if a key of the relay cannot be used."""
+
+    code = "key_damaged"
+    message = "The key file {path} cannot be used: {reason}."
+    hint = (
+        "Put it back from a backup. Without it every home has to be paired again: "
+        "then delete the whole data folder."
+    )
+
+
+class NoRelayDataError(HearthgateError):
+    """Raise if a folder holds nothing of a relay."""
+
+    code = "no_relay_data"
+    message = "There is no relay's data in {folder}."
+    hint = "Give the relay's data folder with --data, or HEARTHGATE_DATA."
+
+
+class SocketPathError(HearthgateError):
+    """Raise if the owner's socket cannot be opened where it belongs."""
+
+    code = "socket_path"
+    message = "The relay cannot listen on {path}: {reason}."
+    hint = "Choose a data folder with a path of at most 90 characters."
+
+
+class RelaySocketForbiddenError(HearthgateError):
+    """Raise if the running relay belongs to another user."""
+
+    code = "relay_socket_forbidden"
+    message = "Only the user who runs the relay may manage it."
+    hint = "Run the command as that user, or as root."
+
+
 class TooManyError(HearthgateError):
     """Raise if a limit of the relay is reached."""
 

@@ -26,7 +26,7 @@ from hearthgate.relay.limits import Limits
 from hearthgate.relay.sessions import ParkedChannel, Sessions
 from hearthgate.relay.visitors import PARKED_EVENTS, Visitors
 from hearthgate.wire.channel import PREAMBLE_BYTES, read_preamble
-from hearthgate.wire.constants import CHANNEL_MAGIC
+from hearthgate.wire.constants import CHANNEL_MAGIC, CONTROL_NAME
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
 from hearthgate.wire.proxy import Endpoint
 
@@ -40,7 +40,7 @@ _USE_HTTPS = (
 )
 _HTTP_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"PRI * ")
 
-Control = Callable[[socket.socket, Endpoint, Callable[[], None]], None]
+Control = Callable[[socket.socket, Endpoint], None]
 
 
 class _Arrival:
@@ -66,29 +66,30 @@ class _Arrival:
 class Front:
     """Hand each new connection to whoever it belongs to. Lives in one loop.
 
-    Owns a connection until it is handed on; `control` and the visitors' desk get a
-    function to call once it has left.
+    Owns a connection until it is handed on. Until then it counts in the book of
+    arrivals, so that visitors, however many, keep no home from coming back; a visitor
+    counts in the book of those inside from then on.
     """
 
     def __init__(
         self,
         *,
-        control_name: str,
         control: Control,
         sessions: Sessions,
         visitors: Visitors,
         poller: Poller,
-        book: AddressBook,
+        arrivals: AddressBook,
+        inside: AddressBook,
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
     ) -> None:
-        self._control_name = control_name
         self._control = control
         self._sessions = sessions
         self._visitors = visitors
         self._poller = poller
-        self._book = book
+        self._book = arrivals
+        self._inside = inside
         self._limits = limits
         self._counters = counters
         self._clock = clock
@@ -103,7 +104,6 @@ class Front:
         """Give away every connection that was not handed on, with nothing read."""
         for arrival in list(self._arrivals):
             self._release(arrival)
-            self._book.leave(arrival.peer[0])
             take(arrival.sock)
 
     def sweep(self) -> None:
@@ -148,18 +148,22 @@ class Front:
 
     def _look_at_hello(self, arrival: _Arrival, data: bytes, events: int) -> None:
         match read_hello(data, max_bytes=self._limits.hello_max_bytes):
-            case Hello() as hello if hello.server_name == self._control_name:
+            case Hello() as hello if hello.server_name == CONTROL_NAME:
                 self._release(arrival)
-                leave = functools.partial(self._book.leave, arrival.peer[0])
-                self._control(arrival.sock, arrival.peer, leave)
+                self._control(arrival.sock, arrival.peer)
             case Hello() as hello:
                 try:
                     flight = arrival.sock.recv(len(data))
                 except OSError:
                     self._end(arrival)
                     return
+                why = self._inside.enter(arrival.peer[0])
+                if why:
+                    self._counters.refuse(why, address=arrival.peer[0])
+                    self._end(arrival)
+                    return
                 self._release(arrival)
-                leave = functools.partial(self._book.leave, arrival.peer[0])
+                leave = functools.partial(self._inside.leave, arrival.peer[0])
                 self._visitors.admit(arrival.sock, arrival.peer, hello, flight, leave)
             case NeedMore() as more:
                 self._wait_for(arrival, len(data) + more.missing, events)
@@ -197,11 +201,14 @@ class Front:
         except OSError:
             self._end(arrival)
             return
-        # From here on it counts against its home's pool, not against its address.
         self._release(arrival)
-        self._book.leave(arrival.peer[0])
         channel = ParkedChannel(
-            arrival.sock, preamble.serial, session, self._poller, self._clock()
+            arrival.sock,
+            preamble.serial,
+            session,
+            poller=self._poller,
+            counters=self._counters,
+            since=self._clock(),
         )
         self._poller.add(channel.fd, PARKED_EVENTS, channel.on_event)
         self._visitors.on_channel(session, channel)
@@ -220,6 +227,7 @@ class Front:
     def _release(self, arrival: _Arrival) -> None:
         """Let go of a connection that somebody else takes over."""
         del self._arrivals[arrival]
+        self._book.leave(arrival.peer[0])
         if arrival.is_polled:
             self._poller.remove(arrival.fd)
         arrival.wake_at(1)

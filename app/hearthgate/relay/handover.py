@@ -19,7 +19,9 @@ from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.doorway import Doorway
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.registry import Registry
@@ -60,6 +62,8 @@ class HandOver:
         poller: Poller,
         lock: int,
         doors: Sequence[Doorway],
+        datagrams: Datagrams,
+        forwards: Forwards,
         private: Sequence[Private],
         front: Front,
         visitors: Visitors,
@@ -71,6 +75,8 @@ class HandOver:
         self._poller = poller
         self._lock = lock
         self._doors = doors
+        self._datagrams = datagrams
+        self._forwards = forwards
         self._private = private
         self._front = front
         self._visitors = visitors
@@ -142,13 +148,19 @@ class HandOver:
         for door in self._doors:
             for listener in door.listeners:
                 link.send({"kind": "listener"}, listener.fileno())
+        for sock in self._datagrams.socks:
+            link.send({"kind": "listener"}, sock.fileno())
         for home_id, presence in self._sessions.presences.items():
             link.send(
                 {
                     "kind": "home",
                     "id": home_id,
                     "generation": presence.generation,
-                    "hostnames": list(presence.routes),
+                    "hostnames": [
+                        name
+                        for name, route in presence.routes.items()
+                        if route.forward is None
+                    ],
                 }
             )
         self._give_answers(link)
@@ -171,6 +183,9 @@ class HandOver:
         self.left = True
         for door in self._doors:
             door.close()
+        # The successor binds these when their homes have come back to it.
+        self._forwards.close()
+        self._datagrams.close()
         forward = functools.partial(_forward, link)
         self._visitors.move_to(forward)
         self._front.move_to(lambda sock: link.send({"kind": "arrival"}, sock))
@@ -197,7 +212,8 @@ class TakeOver:
         sessions: Sessions,
         answers: Answers,
         registry: Registry,
-        book: AddressBook,
+        arrivals: AddressBook,
+        inside: AddressBook,
         limits: Limits,
         counters: Counters,
     ) -> None:
@@ -205,7 +221,8 @@ class TakeOver:
         self._front = front
         self._visitors = visitors
         self._answers = answers
-        self._book = book
+        self._arrivals = arrivals
+        self._inside = inside
         self._limits = limits
         self._counters = counters
         for message in inheritance.homes:
@@ -260,7 +277,8 @@ class TakeOver:
         except OSError:  # gone meanwhile
             sock.close()
             return
-        why = self._book.enter(peer[0])
+        book = self._arrivals if flight is None else self._inside
+        why = book.enter(peer[0])
         if why:
             self._counters.refuse(why, address=peer[0])
             sock.close()
@@ -269,7 +287,7 @@ class TakeOver:
         if flight is None:
             self._front.admit(sock, peer)
             return
-        leave = functools.partial(self._book.leave, peer[0])
+        leave = functools.partial(book.leave, peer[0])
         hello = read_hello(flight, max_bytes=self._limits.hello_max_bytes)
         if isinstance(hello, Hello):
             self._visitors.admit(sock, peer, hello, flight, leave)

@@ -1,12 +1,14 @@
 """The relay's own key, and the small authority that signs homes' certificates.
 
     relay.key, relay.crt    what agents pin: SHA-256 of the public key is in each code
+    relay-client.crt        the same key, as the client of sealed channels
     authority.key, .crt     signs one client certificate per home, at pairing
 
 Made once, kept in the data folder with mode 0600. These certificates are for the
 control connection alone; none of them names a published hostname.
 """
 
+import contextlib
 from dataclasses import dataclass
 import datetime as dt
 import hashlib
@@ -20,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hearthgate.files import private_folder, write_private
-from hearthgate.relay.errors import CertificateRequestInvalidError
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
+from hearthgate.relay.errors import CertificateRequestInvalidError, KeyDamagedError
+from hearthgate.wire.constants import CONTROL_NAME
 
 # Trust ends by revoking the home, not by a date: a relay that was forgotten for years,
 # or one with a wrong clock, must still let its homes in.
@@ -52,19 +54,29 @@ class SignedHome:
 
 
 class Keys:
-    """The relay's keys. Blocking: make and use it in a thread, or before the loop."""
+    """The relay's keys. Making it blocks; signing takes a fraction of a millisecond."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the keys from a folder, or make them there.
+    def __init__(self, folder: Path, *, may_make: bool) -> None:
+        """Read the keys from a folder, or make them there if that is allowed.
 
-        Raises StateNotWritableError; ValueError if a file is damaged.
+        New keys shut every home out, so whoever has homes does not allow it. Raises
+        StateNotWritableError, KeyDamagedError.
         """
         private_folder(folder)
         self._folder = folder
+        self._may_make = may_make
         self._key = self._own_key("relay")
         self._authority_key = self._own_key("authority")
         self._certificate = self._own_certificate(
-            "relay", self._key, FALLBACK_CONTROL_NAME, is_authority=False
+            "relay", self._key, CONTROL_NAME, is_authority=False
+        )
+        # An edge checks the purpose of what it is shown, so that needs its own.
+        self._client_certificate = self._own_certificate(
+            "relay-client",
+            self._key,
+            "Hearthgate relay",
+            is_authority=False,
+            is_client=True,
         )
         self._authority = self._own_certificate(
             "authority", self._authority_key, "Hearthgate homes", is_authority=True
@@ -83,6 +95,24 @@ class Keys:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
+    @property
+    def sealing_certificate(self) -> str:
+        """What homes shall accept on sealed channels, as PEM."""
+        pem = self._client_certificate.public_bytes(serialization.Encoding.PEM)
+        return pem.decode("ascii")
+
+    def sealing_context(self) -> ssl.SSLContext:
+        """Return the TLS context of sealed channels, in which the relay is the client.
+
+        The caller compares the other side's certificate with the home's id.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(self._path("relay-client.crt"), self._path("relay.key"))
+        return context
+
     def sign(self, request_pem: str, home: str) -> SignedHome:
         """Sign a home's certificate request (PKCS #10, RFC 2986).
 
@@ -96,6 +126,7 @@ class Keys:
             issuer=self._authority.subject,
             signer=self._authority_key,
             is_authority=False,
+            is_client=True,
         )
         return SignedHome(
             certificate=certificate.public_bytes(serialization.Encoding.PEM).decode(),
@@ -108,10 +139,9 @@ class Keys:
     def _own_key(self, name: str) -> ec.EllipticCurvePrivateKey:
         path = self._path(f"{name}.key")
         if path.exists():
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            if not isinstance(key, ec.EllipticCurvePrivateKey):
-                raise ValueError(f"{path} holds no elliptic-curve key")
-            return key
+            return _read_key(path)
+        if not self._may_make:
+            raise KeyDamagedError(path=path, reason="it is missing")
         key = ec.generate_private_key(ec.SECP256R1())
         write_private(
             path,
@@ -124,10 +154,16 @@ class Keys:
         return key
 
     def _own_certificate(
-        self, name: str, key: ec.EllipticCurvePrivateKey, cn: str, *, is_authority: bool
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        cn: str,
+        *,
+        is_authority: bool,
+        is_client: bool = False,
     ) -> x509.Certificate:
         path = self._path(f"{name}.crt")
-        if path.exists():
+        with contextlib.suppress(OSError, ValueError):  # then a new one does as well
             found = x509.load_pem_x509_certificate(path.read_bytes())
             if found.public_key() == key.public_key():
                 return found
@@ -137,9 +173,20 @@ class Keys:
             issuer=None,
             signer=key,
             is_authority=is_authority,
+            is_client=is_client,
         )
         write_private(path, made.public_bytes(serialization.Encoding.PEM))
         return made
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as err:
+        raise KeyDamagedError(path=path, reason="it is unreadable") from err
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyDamagedError(path=path, reason="it holds another kind of key")
+    return key
 
 
 def _request_key(request_pem: str) -> ec.EllipticCurvePublicKey:
@@ -167,6 +214,7 @@ def _certificate(
     issuer: x509.Name | None,
     signer: ec.EllipticCurvePrivateKey,
     is_authority: bool,
+    is_client: bool,
 ) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = dt.datetime.now(dt.UTC)
@@ -189,7 +237,7 @@ def _certificate(
         builder = builder.add_extension(
             x509.ExtendedKeyUsage(
                 [ExtendedKeyUsageOID.CLIENT_AUTH]
-                if issuer
+                if is_client
                 else [ExtendedKeyUsageOID.SERVER_AUTH]
             ),
             critical=False,

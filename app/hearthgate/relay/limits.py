@@ -25,8 +25,15 @@ class Limits:
     # A hello is one flight: even over a satellite and with a lost packet it is there
     # within three seconds. Whoever needs longer is no browser.
     hello_deadline_s: float = setting(_SECONDS, 5.0)
-    # Two descriptors and about 4 KiB each; leaves half of the usual 65,536 descriptors.
-    visitors_max: int = setting(_COUNT, 16_000)
+    # Connections of which nobody knows yet what they are, visitors or not. They say so
+    # in one flight or go after hello_deadline_s, so this is 800 a second at the worst.
+    arrivals_max: int = setting(_COUNT, 4_000)
+    # A home dials up to 128 channels at once, perhaps from behind the address of some
+    # of its visitors.
+    arrivals_per_address_max: int = setting(_COUNT, 1_000)
+    # Two descriptors and about 4 KiB each, and at the worst 128 KiB of bytes that a
+    # slow reader has not taken yet. Fewer if the system allows fewer descriptors.
+    visitors_max: int = setting(_COUNT, 12_000)
     # Browsers open 6 to 30; an office or a mobile carrier behind one IPv4 address some
     # hundreds. An IPv6 /64, one household, counts as one address.
     visitors_per_address_max: int = setting(_COUNT, 512)
@@ -49,6 +56,8 @@ class Limits:
     pair_idle_max_s: float = setting(_SECONDS, 2.2 * 3600)
     # What the design's pool needs at most. Costs one descriptor each.
     channels_per_home_max: int = setting(_COUNT, 64)
+    # Two for each home, while the old connection is found to be dead, and who pairs.
+    control_connections_max: int = setting(_COUNT, 2_500)
     # A mutual TLS handshake and one request over a bad line.
     control_handshake_deadline_s: float = setting(_SECONDS, 15.0)
     # The agent and the relay both ping; an answer must come within half of this, so
@@ -60,6 +69,22 @@ class Limits:
     pairing_attempts_per_minute: int = setting(_COUNT, 30)
     # More than any home has services; one message carries them all.
     hostnames_per_home_max: int = setting(_COUNT, 200)
+    # Each is one or two listening sockets, and one message carries them all.
+    forwards_per_home_max: int = setting(_COUNT, 100)
+    # A game server has tens of players, a WireGuard hub tens of peers. About 600 bytes
+    # each, and two descriptors at home.
+    flows_per_home_max: int = setting(_COUNT, 1_024)
+    # A household behind one address, some with several games at once.
+    flows_per_address_max: int = setting(_COUNT, 64)
+    # RFC 4787 §4.3 asks NATs for two minutes.
+    flow_idle_s: float = setting(_SECONDS, 180.0)
+    # Somebody who never went on after our answer may be a forged address.
+    unproven_flow_idle_s: float = setting(_SECONDS, 30.0)
+    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or
+    # three times what it sent (as in RFC 9000 §8.1), whichever is more.
+    unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
+    # Homes say hello every 15 s; without two of them UDP is not used towards a home.
+    datagram_path_s: float = setting(_SECONDS, 45.0)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
     # whole home after a restore.
     answers_per_home_max: int = setting(_COUNT, 100)

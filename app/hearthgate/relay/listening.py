@@ -36,7 +36,8 @@ def open_listeners(
     listeners: list[socket.socket] = []
     for host in hosts:
         try:
-            listener = _inherited(inherited, host, port) or listen(host, port)
+            listener = take(inherited, host, port, socket.SOCK_STREAM)
+            listener = listener or listen(host, port)
         except OSError as err:
             if err.errno in _NO_SUCH_ADDRESS and len(hosts) > 1:
                 _LOGGER.info("Not listening on %s: %s", host, err.strerror)
@@ -55,12 +56,12 @@ def open_listeners(
     return listeners
 
 
-def _inherited(
-    inherited: list[socket.socket], host: str, port: int
+def take(
+    inherited: list[socket.socket], host: str, port: int, kind: socket.SocketKind
 ) -> socket.socket | None:
-    """Take the socket that listens on an address out of the inherited ones."""
+    """Take the socket that is bound to an address out of the inherited ones."""
     for listener in inherited:
-        if listener.getsockname()[:2] == (host, port):
+        if listener.type is kind and listener.getsockname()[:2] == (host, port):
             inherited.remove(listener)
             return listener
     return None

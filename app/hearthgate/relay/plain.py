@@ -28,6 +28,7 @@ from hearthgate.wire.proxy import Endpoint
 _LOGGER = logging.getLogger(__name__)
 _CHALLENGE_PATH = "/.well-known/acme-challenge/"
 _HTTPS_PORT = 443
+_HEADERS_MAX = 32  # a browser sends 10 to 20, an authority 5
 _SHUTDOWN_S = 1.0
 
 
@@ -54,7 +55,8 @@ class PlainPort:
         self._handlers = web.Server(
             self._answer,
             max_line_size=limits.plain_request_max_bytes,
-            max_field_size=limits.plain_request_max_bytes,
+            max_headers=_HEADERS_MAX,
+            max_field_size=limits.plain_request_max_bytes // 4,
             keepalive_timeout=0,
             access_log=None,
             logger=RequestLog(counters),

@@ -19,6 +19,7 @@ import voluptuous as vol
 
 from hearthgate.relay.errors import (
     DomainIsRelayError,
+    DomainPromisedError,
     DomainTakenError,
     HomeUnknownError,
     InviteExpiredError,
@@ -207,7 +208,9 @@ class Registry:
         self._relay_name = relay_name
         self._forward_ports = forward_ports
         self._clock = clock
-        self._value = store.read()
+        self._value = Registered()
+        self._holders: dict[str, Home] = {}  # by granted domain
+        self._take(store.read())
         self._editing = asyncio.Lock()
 
     @property
@@ -226,6 +229,12 @@ class Registry:
     def home(self, home_id: str) -> Home | None:
         """Return a home by the hash of its certificate."""
         return next((home for home in self.homes if home.id == home_id), None)
+
+    def holder(self, hostname: str) -> Home | None:
+        """Return the home whose grant covers a hostname. Grants do not overlap."""
+        labels = hostname.split(".")
+        names = (".".join(labels[at:]) for at in range(len(labels)))
+        return next((self._holders[one] for one in names if one in self._holders), None)
 
     def named(self, name: str) -> Home:
         """Return a home by its name. Raises HomeUnknownError."""
@@ -313,14 +322,6 @@ class Registry:
         await self._edit(edit)
         return gone[0] if gone else None
 
-    async def freeze(self) -> None:
-        """Let no edit begin: another process is about to own the store."""
-        await self._editing.acquire()
-
-    def thaw(self) -> None:
-        """Let edits begin again."""
-        self._editing.release()
-
     async def grant(
         self,
         name: str,
@@ -357,11 +358,25 @@ class Registry:
         await self._edit(edit)
         return changed[0]
 
+    async def freeze(self) -> None:
+        """Let no edit begin: another process is about to own the store."""
+        await self._editing.acquire()
+
+    def thaw(self) -> None:
+        """Let edits begin again."""
+        self._editing.release()
+
     async def _edit(self, edit: Callable[[Registered], Registered]) -> None:
         async with self._editing:
             value = edit(self._value)
             await asyncio.to_thread(self._store.write, value)
-            self._value = value
+            self._take(value)
+
+    def _take(self, value: Registered) -> None:
+        self._value = value
+        self._holders = {
+            domain: home for home in value.homes for domain in home.domains
+        }
 
     def _is_worth_keeping(self, invite: Invite) -> bool:
         return invite.expires + _USED_KEPT_S > self._clock()
@@ -394,11 +409,11 @@ class Registry:
             raise TooManyError(
                 limit=self._limits.homes_max, what="homes", setting="limits.homes_max"
             )
-        if any(other.name == name for other in self._holders(value, but)):
+        if any(other.name == name for other in self._others(value, but)):
             raise NameTakenError(name=name)
         self._check_claims(value, domains, ports, but=but)
 
-    def _holders(
+    def _others(
         self, value: Registered, but: Home | Invite | None
     ) -> list[Home | Invite]:
         """Return who holds something, or will once it pairs."""
@@ -415,13 +430,8 @@ class Registry:
         *,
         but: Home | Invite | None,
     ) -> None:
-        for other in self._holders(value, but):
-            for domain in domains:
-                for held in other.domains:
-                    if is_below(domain, held) or is_below(held, domain):
-                        raise DomainTakenError(
-                            domain=domain, other=held, home=other.name
-                        )
+        for other in self._others(value, but):
+            _check_overlap(domains, other)
             _check_ports(ports, other)
         for domain in domains:
             if self._relay_name and is_below(self._relay_name, domain):
@@ -436,6 +446,17 @@ class Registry:
             raise PortsOutsideError(
                 protocol=protocol.upper(), ports=ports, allowed=allowed or "none"
             )
+
+
+def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:
+    """Raise DomainTakenError or DomainPromisedError if another holds one of them."""
+    for domain in domains:
+        for held in other.domains:
+            if not (is_below(domain, held) or is_below(held, domain)):
+                continue
+            if isinstance(other, Home):
+                raise DomainTakenError(domain=domain, other=held, home=other.name)
+            raise DomainPromisedError(domain=domain, other=held, name=other.name)
 
 
 def _check_ports(ports: Ports, other: Home | Invite) -> None:

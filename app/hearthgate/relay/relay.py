@@ -12,6 +12,7 @@ from collections.abc import Callable
 import contextlib
 import logging
 from pathlib import Path
+import resource
 import time
 
 from hearthgate.errors import HearthgateError
@@ -27,11 +28,14 @@ from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.doorway import Doorway
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
 from hearthgate.relay.handover import HandOver, TakeOver
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
+from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import open_listeners
 from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
@@ -52,8 +56,9 @@ from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
 from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
 from hearthgate.store import YamlStore, keep_lock, lock_folder
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
-from hearthgate.wire.names import control_name, is_ip, parse_address
+from hearthgate.wire.control import Forward
+from hearthgate.wire.names import is_ip, parse_address
+from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -63,12 +68,14 @@ _SWEEPS_PER_TICK = 40  # the pump's idle clock ticks every ten seconds
 _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
 _EMPTY_LOOK_S = 0.05
 _FIRST_HOME = "home"
+STATE_NAME = "relay.yaml"
+_DESCRIPTORS_PER_VISITOR = 3  # its own, its channel's, and a share of parked ones
 
 
 def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Registry:
     """Return the registry of a data folder that the caller has locked. Blocking."""
     store = YamlStore[Registered](
-        settings.data / "relay.yaml",
+        settings.data / STATE_NAME,
         version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
@@ -86,9 +93,9 @@ def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Regist
     )
 
 
-def open_keys(folder: Path) -> Keys:
+def open_keys(folder: Path, registry: Registry) -> Keys:
     """Return the relay's keys in a data folder. Blocking."""
-    return Keys(folder / "keys")
+    return Keys(folder / "keys", may_make=not registry.homes)
 
 
 def _own_endpoint(settings: RelaySettings) -> Endpoint:
@@ -100,8 +107,8 @@ def _own_endpoint(settings: RelaySettings) -> Endpoint:
 def _own_name(settings: RelaySettings) -> str | None:
     if settings.address is None:
         return None
-    name = control_name(parse_address(settings.address)[0])
-    return None if name == FALLBACK_CONTROL_NAME else name
+    host, _ = parse_address(settings.address)
+    return None if is_ip(host) else host
 
 
 class Relay:
@@ -120,12 +127,13 @@ class Relay:
         what the user can mend.
         """
         self._settings = settings
+        self._is_stopping = False
         limits = settings.limits
         inherited = inheritance.listeners if inheritance else []
         loop = asyncio.get_running_loop()
         clock = time.monotonic
         self._registry = open_registry(settings, time.time)
-        self._keys = open_keys(settings.data)
+        self._keys = open_keys(settings.data, self._registry)
         self._poller = Poller(loop)
         self._pump = Pump(self._poller)
         self._counters = Counters(
@@ -142,7 +150,7 @@ class Relay:
             self._poller,
             limits,
             self._counters,
-            homes=lambda: self._registry.homes,
+            holder=self._registry.holder,
             relay=_own_endpoint(settings),
             clock=clock,
             loop=loop,
@@ -150,6 +158,34 @@ class Relay:
             log=settings.log.visitors,
         )
         answers = Answers(limits, clock=clock)
+        inside = AddressBook(
+            total_max=_visitors_max(limits),
+            per_address_max=limits.visitors_per_address_max,
+        )
+        tls_listeners = open_listeners(settings.bind, settings.https_port, inherited)
+        https_port = int(tls_listeners[0].getsockname()[1])
+        self._datagrams = Datagrams(
+            poller=self._poller,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            port=https_port,
+            clock=clock,
+            inherited=inherited,
+        )
+        self._forwards = Forwards(
+            visitors=self._visitors,
+            sessions=self._sessions,
+            poller=self._poller,
+            book=inside,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            own_ports=self._own_ports,
+            context=self._keys.sealing_context(),
+            fingerprint=self._keys.fingerprint,
+            open_datagrams=self._datagrams.forward,
+        )
         self._control = ControlEndpoint(
             keys=self._keys,
             registry=self._registry,
@@ -158,29 +194,33 @@ class Relay:
             limits=limits,
             counters=self._counters,
             addresses=self._whereabouts.addresses,
+            forwards=self._forwards,
+            datagrams=self._datagrams,
+            datagram_port=https_port,
             clock=clock,
         )
-        book = AddressBook(
-            total_max=limits.visitors_max,
-            per_address_max=limits.visitors_per_address_max,
+        arrivals = AddressBook(
+            total_max=limits.arrivals_max,
+            per_address_max=limits.arrivals_per_address_max,
         )
         self._front = Front(
-            control_name=_own_name(settings) or FALLBACK_CONTROL_NAME,
             control=self._control.admit,
             sessions=self._sessions,
             visitors=self._visitors,
             poller=self._poller,
-            book=book,
+            arrivals=arrivals,
+            inside=inside,
             limits=limits,
             counters=self._counters,
             clock=clock,
         )
         self._tls_door = Doorway(
-            open_listeners(settings.bind, settings.https_port, inherited),
+            tls_listeners,
             on_connection=self._front.admit,
-            book=book,
+            book=arrivals,
             poller=self._poller,
             counters=self._counters,
+            loop=loop,
         )
         self._plain_book = AddressBook(
             total_max=limits.plain_connections_max,
@@ -192,7 +232,7 @@ class Relay:
             book=self._plain_book,
             limits=limits,
             counters=self._counters,
-            https_port=self._tls_door.port,
+            https_port=_public_port(settings) or self._tls_door.port,
         )
         self._plain_door = Doorway(
             open_listeners(settings.bind, settings.http_port, inherited),
@@ -200,6 +240,7 @@ class Relay:
             book=self._plain_book,
             poller=self._poller,
             counters=self._counters,
+            loop=loop,
         )
         self._admin = Admin(
             registry=self._registry,
@@ -220,7 +261,7 @@ class Relay:
                 pump=self._pump,
                 counters=self._counters,
                 traffic=self._traffic,
-                book=book,
+                book=arrivals,
             ),
         )
 
@@ -231,6 +272,8 @@ class Relay:
             poller=self._poller,
             lock=lock,
             doors=(self._tls_door, self._plain_door),
+            datagrams=self._datagrams,
+            forwards=self._forwards,
             private=[self._admin, *([self._metrics] if self._metrics else [])],
             front=self._front,
             visitors=self._visitors,
@@ -250,10 +293,22 @@ class Relay:
                 sessions=self._sessions,
                 answers=answers,
                 registry=self._registry,
-                book=book,
+                arrivals=arrivals,
+                inside=inside,
                 limits=limits,
                 counters=self._counters,
             )
+
+    def _own_ports(self) -> frozenset[Forward]:
+        """Return what no home may forward."""
+        https, http = self._tls_door.port, self._plain_door.port
+        return frozenset(
+            {
+                Forward(Protocol.TCP, https),
+                Forward(Protocol.TCP, http),
+                Forward(Protocol.UDP, https),
+            }
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, or until another process has taken over.
@@ -265,6 +320,7 @@ class Relay:
             if self._metrics is not None:
                 await self._metrics.open()
             self._tls_door.open()
+            self._datagrams.open()
             self._plain_door.open()
             if self._take_over is not None:
                 self._take_over.ready()
@@ -285,7 +341,15 @@ class Relay:
 
     async def _greet_first_home(self) -> None:
         """Print a pairing code if there is no home yet and nobody was invited."""
-        if self._registry.homes or self._registry.invites:
+        if self._registry.homes:
+            return
+        if self._registry.invites:
+            names = ", ".join(one.name for one in self._registry.invites)
+            _LOGGER.info(
+                "No home is paired yet. Unused pairing codes: %s. A new one: "
+                "hearthgate relay invite",
+                names,
+            )
             return
         domain = self._settings.first_domain(_FIRST_HOME)
         if domain is None:
@@ -314,16 +378,24 @@ class Relay:
         while True:
             await asyncio.sleep(_SWEEP_S)
             turn += 1
-            self._front.sweep()
-            self._visitors.sweep()
-            if turn % _SWEEPS_PER_TICK == 0:
-                self._sessions.sweep()
-                self._pump.tick += 1
-                self._pump.close_idle(ticks_max)
+            try:
+                self._front.sweep()
+                self._visitors.sweep()
+                if turn % _SWEEPS_PER_TICK == 0:
+                    self._pump.tick += 1
+                    self._pump.close_idle(ticks_max)
+                    self._datagrams.sweep()
+                    if not self._is_stopping:  # homes that left because of it stay
+                        self._sessions.sweep()
+            except Exception:
+                # Deadlines protect everybody, so a bug with one must not end them.
+                _LOGGER.exception("Deadlines were not all acted on")
 
     async def _stop(self, sweeper: asyncio.Task[None]) -> None:
+        self._is_stopping = True
         self._tls_door.close()
         self._plain_door.close()
+        self._forwards.close()
         self._successors.close(unlink=not self._hand_over.left)
         self._sessions.say_goodbye()
         patience_s = self._settings.drain
@@ -339,6 +411,7 @@ class Relay:
         self._front.close()
         self._visitors.close()
         self._sessions.close()
+        self._datagrams.close()
         self._pump.close()
         await self._hand_over.close()
         if self._take_over is not None:
@@ -357,6 +430,24 @@ class Relay:
         while self._pump.pairs or self._visitors.opening or self._plain_book.total:
             await self._pump.emptied()
             await asyncio.sleep(_EMPTY_LOOK_S)
+
+
+def _public_port(settings: RelaySettings) -> int | None:
+    """Return the port that visitors use, which need not be the one we listen on."""
+    return None if settings.address is None else parse_address(settings.address)[1]
+
+
+def _visitors_max(limits: Limits) -> int:
+    """Return how many visitors fit into the descriptors that the system allows."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    fitting = max(1, (allowed - limits.arrivals_max) // _DESCRIPTORS_PER_VISITOR)
+    if fitting < limits.visitors_max:
+        _LOGGER.warning(
+            "The system allows %d open files, enough for %d visitors at the same time",
+            allowed,
+            fitting,
+        )
+    return min(limits.visitors_max, fitting)
 
 
 def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort | None:

@@ -13,13 +13,13 @@ lost, so that visitors wait instead of failing. Moves no visitor's bytes.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-import logging
 import secrets
 import socket
 import textwrap
 from typing import Protocol
 
 from hearthgate.poller import Poller
+from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.registry import Home
 from hearthgate.wire.alerts import Alert
@@ -36,7 +36,6 @@ from hearthgate.wire.control import (
 )
 from hearthgate.wire.replay import ReplayWindow
 
-_LOGGER = logging.getLogger(__name__)
 _DOMAINS_SHOWN_MAX = 160  # characters; a refusal has at most 500 on the wire
 
 
@@ -85,16 +84,19 @@ class Route:
 class ParkedChannel:
     """A channel that waits for a visitor."""
 
-    __slots__ = ("fd", "poller", "serial", "session", "since", "sock")
+    __slots__ = ("_counters", "fd", "poller", "serial", "session", "since", "sock")
 
     def __init__(
         self,
         sock: socket.socket,
         serial: int,
         session: "Session",
+        *,
         poller: Poller,
+        counters: Counters,
         since: float,
     ) -> None:
+        self._counters = counters
         self.sock = sock
         self.fd = sock.fileno()
         self.serial = serial
@@ -106,9 +108,8 @@ class ParkedChannel:
         """Give up a channel that says anything: it ended, or its home misbehaves."""
         try:
             if self.sock.recv(1, socket.MSG_PEEK):
-                _LOGGER.warning(
-                    "%s: A parked channel sent bytes", self.session.presence.home.name
-                )
+                home = self.session.presence.home.name
+                self._counters.refuse("a parked channel that sent bytes", home=home)
         except BlockingIOError:
             return
         except OSError:
@@ -130,6 +131,7 @@ class Session:
         presence: "Presence",
         generation: int,
         send: Callable[[Message], None],
+        leave: Callable[[], None],
         channels_max: int,
     ) -> None:
         self.id = secrets.token_bytes(SESSION_ID_BYTES)
@@ -137,6 +139,7 @@ class Session:
         self.presence = presence
         self.generation = generation
         self.send = send  # queues a message; never blocks
+        self._leave = leave  # closes the control connection after a goodbye
         self.parked: list[ParkedChannel] = []
         self.ended = False
         self.has_published = False
@@ -154,7 +157,7 @@ class Session:
             return "a channel with a forged ticket"
         if not self._serials.accept(preamble.serial):
             return "a channel with a used ticket"
-        if len(self.parked) >= self._channels_max and not self.presence.waiting:
+        if len(self.parked) >= self._channels_max + len(self.presence.waiting):
             return "more parked channels than allowed"
         return ""
 
@@ -166,7 +169,7 @@ class Session:
     def discard_stale(self, parked_before: float) -> int:
         """Close channels parked before a moment: their path is dead. Return how many.
 
-        Tells the agent, whose ends of them may never hear of it.
+        The agent's ends of them may never hear of it: tell it, by `ask_for_channels`.
         """
         stale = [one for one in self.parked if one.since <= parked_before]
         self.parked = [one for one in self.parked if one.since > parked_before]
@@ -184,6 +187,7 @@ class Session:
         self.parked.clear()
         if reason is not None:
             self.send(Goodbye(reason))
+            self._leave()
 
 
 class Presence:
@@ -248,7 +252,9 @@ class Sessions:
             if home.covers(name) and name not in self.routes:
                 self.routes[name] = presence.routes[name] = Route(name, presence)
 
-    def begin(self, home: Home, send: Callable[[Message], None]) -> Session:
+    def begin(
+        self, home: Home, send: Callable[[Message], None], leave: Callable[[], None]
+    ) -> Session:
         """Begin a session, which replaces the home's old one at once."""
         presence = self.presences.get(home.id)
         if presence is None:
@@ -257,7 +263,11 @@ class Sessions:
         old = presence.session
         presence.generation += 1
         session = Session(
-            presence, presence.generation, send, self._limits.channels_per_home_max
+            presence,
+            presence.generation,
+            send,
+            leave,
+            self._limits.channels_per_home_max,
         )
         presence.session = session
         presence.lost_at = None
@@ -292,6 +302,8 @@ class Sessions:
         What is no longer in the set is cut before this returns.
         """
         presence = session.presence
+        if presence.session is not session:
+            return dict.fromkeys(hostnames, "A newer session has taken over.")
         session.has_published = True
         wanted = list(dict.fromkeys(hostnames))
         refused = {
@@ -376,29 +388,28 @@ class Sessions:
             route.cut()
         self.on_withdrawn(hostname)
 
-    def expected(self, hostname: str, homes: Iterable[Home]) -> Presence | None:
-        """Return the home for which it is worth to wait, for a name without a route.
+    def expected(self, home: Home | None) -> Presence | None:
+        """Return the presence that is worth waiting for, for a name without a route.
 
-        That is a home whose grant covers the name and that is about to come back: its
-        session was lost, or has just begun, or this relay has only just started.
+        `home` is the one whose grant covers the name. It is worth it if that is about
+        to come back: its session was lost, or has just begun, or this relay has only
+        just started.
         """
+        if home is None:
+            return None
         now = self._clock()
         grace_s = self._limits.reconnect_grace_s
-        for home in homes:
-            if not home.covers(hostname):
-                continue
-            presence = self.presences.get(home.id)
-            if presence is None and now - self._started < grace_s:
-                presence = self.presences[home.id] = Presence(home)
-                presence.lost_at = now
-            if presence is None:
-                return None
-            if presence.session is not None:
-                return None if presence.session.has_published else presence
-            lost_at = presence.lost_at
-            recent = lost_at is not None and now - lost_at < grace_s
-            return presence if recent else None
-        return None
+        presence = self.presences.get(home.id)
+        if presence is None and now - self._started < grace_s:
+            presence = self.presences[home.id] = Presence(home)
+            presence.lost_at = now
+        if presence is None:
+            return None
+        if presence.session is not None:
+            return None if presence.session.has_published else presence
+        lost_at = presence.lost_at
+        recent = lost_at is not None and now - lost_at < grace_s
+        return presence if recent else None
 
     def sweep(self) -> None:
         """Withdraw what homes published that did not come back in time."""

@@ -11,6 +11,7 @@ the Internet reaches it.
 
 # ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
 from dataclasses import dataclass
+import ipaddress
 from pathlib import Path
 
 from hearthgate.log import LogFormat, LogLevel
@@ -45,6 +46,21 @@ def _read_address(value: object) -> str:
     except AddressInvalidError as err:
         raise ValueError(str(err)) from err
     return format_address(host, port)
+
+
+def _read_ip(value: object) -> str:
+    return str(ipaddress.ip_address(str(value).strip().strip("[]")))
+
+
+def _read_ips(value: object) -> tuple[str, ...]:
+    found = list_of(Kind(_read_ip, "an IP address")).read(value)
+    if len(found) > _ADDRESSES_MAX:
+        raise ValueError("too many")
+    return found
+
+
+_ADDRESSES_MAX = 16  # what a welcome carries
+_ADDRESSES = Kind(_read_ips, f"a list of at most {_ADDRESSES_MAX} IP addresses")
 
 
 def _read_forward_ports(value: object) -> PortRange | None:
@@ -85,15 +101,15 @@ class RelaySettings:
     address_suffix: str = setting(text(200, _DNS_NAME), "sslip.io")
     # Where hostnames have to point; told to homes, which check it. By default what the
     # address resolves to, as each home sees it.
-    public_addresses: tuple[str, ...] = setting(list_of(HOST), ())
-    bind: tuple[str, ...] = setting(list_of(HOST), ("0.0.0.0", "::"))
+    public_addresses: tuple[str, ...] = setting(_ADDRESSES, ())
+    bind: tuple[str, ...] = setting(_ADDRESSES, ("0.0.0.0", "::"))
     https_port: int = setting(PORT_OR_ANY, 443)
     http_port: int = setting(PORT_OR_ANY, 80)
     # Which public ports grants may hold; nothing listens on them before a home asks.
     # Below are what other programs of the machine need: SSH, mail, DNS.
     forward_ports: PortRange | None = setting(_FORWARD_PORTS, PortRange(1024, 65535))
-    # How long a stop waits for transfers that are under way.
-    drain: float = setting(duration(0, 3600), 10.0)
+    # How long a stop waits for transfers that are under way. Docker kills after ten.
+    drain: float = setting(duration(0, 3600), 8.0)
     # How long a relay that another process took over lets transfers finish. Nobody
     # waits for it, so it may be long; what never ends by itself connects anew then.
     linger: float = setting(duration(0, 7 * 86_400), 300.0)

@@ -10,7 +10,7 @@ addresses, never content.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 import contextlib
 import logging
 import select
@@ -20,7 +20,7 @@ import struct
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Pair, Pump
+from hearthgate.relay.pump import Carried, Pair, Pump
 from hearthgate.relay.registry import Home
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.traffic import Traffic, VisitorLog
@@ -97,13 +97,27 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        proxy = proxy_header(self.peer, desk.relay)
-        opening = write_opening(session.id, channel.serial, session.key, proxy)
-        self._unsent = opening + self._flight
+        self._unsent = self._first_bytes(channel)
         self.opened_at = desk.clock()
         desk.opening[self] = None
         desk.poller.set_handler(channel.fd, self._on_channel)
         self._send()
+
+    def _first_bytes(self, channel: ParkedChannel) -> bytes:
+        """Return what goes first over a channel: its opening and the flight."""
+        session = channel.session
+        proxy = proxy_header(self.peer, self._desk.relay)
+        return write_opening(
+            session.id, channel.serial, session.key, proxy, self._flight
+        )
+
+    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
+        """Give visitor and channel to the pump."""
+        return self._desk.pump.join(self.sock, channel.sock, unsent, self._done)
+
+    def _tell(self, alert: Alert) -> None:
+        """Say why the visitor is refused."""
+        self.sock.send(alert_record(alert))
 
     def _send(self) -> None:
         channel = self.channel
@@ -152,17 +166,18 @@ class Visitor:
         channel.session.answered_at = now
         route = self.route
         if route is None:
+            self.close()
             return
         route.live.discard(self)
         desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
         self._flight = b""
         self.channel = None
         unsent, self._unsent = self._unsent, b""
-        pair = desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        pair = self._carry(channel, unsent)
         if not pair.closed:
             route.live.add(pair)
 
-    def _done(self, pair: Pair) -> None:
+    def _done(self, pair: Carried) -> None:
         self.closed = True
         self._desk.left(self, pair)
         if self.route is not None:
@@ -210,7 +225,7 @@ class Visitor:
         if self.closed:
             return
         with contextlib.suppress(OSError):  # gone; nobody is left to be told
-            self.sock.send(alert_record(alert))
+            self._tell(alert)
         self.close()
 
     def move_to(self, elsewhere: Elsewhere) -> None:
@@ -250,7 +265,7 @@ class Visitors:
         limits: Limits,
         counters: Counters,
         *,
-        homes: Callable[[], Iterable[Home]],
+        holder: Callable[[str], Home | None],
         relay: Endpoint,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
@@ -266,7 +281,7 @@ class Visitors:
         self._sessions = sessions
         self._limits = limits
         self._counters = counters
-        self._homes = homes
+        self._holder = holder  # whose grant covers a hostname
         self._loop = loop
         self._asking: set[Presence] = set()
         self._elsewhere: Elsewhere | None = None
@@ -318,7 +333,7 @@ class Visitors:
             return
         route = self._sessions.routes.get(visitor.hostname)
         if route is None:
-            presence = self._sessions.expected(visitor.hostname, self._homes())
+            presence = self._sessions.expected(self._holder(visitor.hostname))
         else:
             presence = route.presence
         if presence is None:
@@ -357,9 +372,11 @@ class Visitors:
         if session.presence.waiting:
             session.presence.serve()
 
-    def left(self, visitor: Visitor, pair: Pair) -> None:
+    def left(self, visitor: Visitor, pair: Carried) -> None:
         """Count what a visitor has moved, and log it if the owner wants that."""
-        to_home, to_visitor = pair.visitor.taken, pair.channel.taken
+        to_home = to_visitor = 0  # a sealed pair does not count its bytes
+        if isinstance(pair, Pair):
+            to_home, to_visitor = pair.visitor.taken, pair.channel.taken
         self.traffic.ended(visitor.hostname, to_home, to_visitor)
         if self._log is VisitorLog.OFF:
             return
@@ -384,15 +401,16 @@ class Visitors:
             self._sweep_waiting(presence, now)
 
     def _is_lost(self, visitor: Visitor, now: float) -> bool:
-        limits = self._limits
-        age = now - visitor.opened_at
+        old = now - visitor.opened_at >= self._limits.first_byte_deadline_s
+        return old or self._is_path_dead(visitor, now)
+
+    def _is_path_dead(self, visitor: Visitor, now: float) -> bool:
+        """Tell whether nothing goes through to the home, for others neither."""
         channel = visitor.channel
-        if channel is None or age >= limits.first_byte_deadline_s:
-            return True
-        if visitor.unacknowledged():
+        if channel is None or visitor.unacknowledged():
             return True
         silent = channel.session.answered_at < visitor.opened_at
-        return silent and age >= limits.silent_home_deadline_s
+        return silent and now - visitor.opened_at >= self._limits.silent_home_deadline_s
 
     def _replay(self, visitor: Visitor) -> None:
         channel = visitor.channel
@@ -400,21 +418,25 @@ class Visitors:
             return
         session = channel.session
         presence = session.presence
-        dead = [one.serial for one in session.parked if one.since <= visitor.opened_at]
-        discarded = session.discard_stale(visitor.opened_at)
-        _LOGGER.info(
-            "%s: A channel went silent; replaying on a fresh one, %d others given up",
-            visitor.hostname,
-            discarded,
-        )
+        stale_before = 0
+        if self._is_path_dead(visitor, self.clock()):
+            opened_at = visitor.opened_at
+            dead = [one.serial for one in session.parked if one.since <= opened_at]
+            session.discard_stale(opened_at)
+            if presence.session is session:  # the serials of another mean nothing
+                stale_before = max([channel.serial, *dead]) + 1
+            _LOGGER.info(
+                "%s: Channels went silent; replaying on a fresh one, %d more given up",
+                visitor.hostname,
+                len(dead),
+            )
         if not visitor.replay():
             self._counters.refuse("no answer from home", home=presence.home.name)
-            return
-        if self._elsewhere is not None:
+        elif self._elsewhere is not None:
             visitor.move_to(self._elsewhere)
-            return
-        presence.waiting.appendleft(visitor)
-        presence.ask_for_channels(stale_before=max([channel.serial, *dead]) + 1)
+        else:
+            presence.waiting.appendleft(visitor)
+        presence.ask_for_channels(stale_before=stale_before)
 
     def _sweep_waiting(self, presence: Presence, now: float) -> None:
         deadline = now - self._limits.waiting_deadline_s

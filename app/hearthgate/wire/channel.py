@@ -2,11 +2,12 @@
 
     agent ──preamble──▶ relay          parks the channel: which session, which serial
     agent ◀──opening─── relay          gives it to a visitor; PROXY header and the
-                                       visitor's own bytes follow
+                                       visitor's first flight follow
 
 Both carry a tag under the session's channel key, which only the control connection has
 carried, so somebody on the path can neither park a channel nor forge a visitor's
-address. The tag is a keyed BLAKE2b: a third of the time of an HMAC, twice per visitor.
+address: the tag of an opening covers the first flight too, and nobody but the visitor
+can go on from there. It is a keyed BLAKE2b: a third of the time of an HMAC.
 A serial counts once per session, and an opening is bound to the serial of its channel,
 so neither can be replayed. Layouts: docs/protocol.md §4 and §5.
 """
@@ -27,13 +28,14 @@ from hearthgate.wire.constants import (
 from hearthgate.wire.proxy import PROXY_HEADER_SIZES
 
 _PREAMBLE = struct.Struct(f"!4sB3x{SESSION_ID_BYTES}sQ")
-_OPENING = struct.Struct("!4sBxH")
+_OPENING = struct.Struct("!4sBxHH2x")
 _SERIAL = struct.Struct("!Q")
 _PREAMBLE_LABEL: Final = b"hearthgate channel preamble"
 _OPENING_LABEL: Final = b"hearthgate channel opening"
 
 PREAMBLE_BYTES: Final = _PREAMBLE.size + TAG_BYTES
-OPENING_BYTES: Final = _OPENING.size + TAG_BYTES  # without the PROXY header
+OPENING_BYTES: Final = _OPENING.size + TAG_BYTES  # without PROXY header and flight
+FLIGHT_MAX_BYTES: Final = (1 << 16) - 1
 SERIAL_MAX: Final = (1 << 64) - 1
 
 
@@ -89,25 +91,33 @@ def write_opening(
     serial: int,
     key: bytes,
     proxy: bytes,
+    flight: bytes,
+    *,
     kind: ChannelKind = ChannelKind.CLEAR,
 ) -> bytes:
-    """Return the opening for one channel, with the PROXY header behind it."""
-    head = _OPENING.pack(OPENING_MAGIC, kind, len(proxy))
-    tag = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, proxy)
-    return b"".join((head, tag, proxy))
+    """Return the opening for one channel, with PROXY header and first flight behind it.
+
+    Raises struct.error if the flight is longer than FLIGHT_MAX_BYTES.
+    """
+    head = _OPENING.pack(OPENING_MAGIC, kind, len(proxy), len(flight))
+    serial_bytes = _SERIAL.pack(serial)
+    tag = _tag(key, _OPENING_LABEL, session_id, serial_bytes, head, proxy, flight)
+    return b"".join((head, tag, proxy, flight))
 
 
 def opening_size(data: bytes) -> int | None:
-    """Return the size of opening and PROXY header, or None if data is no opening.
+    """Return the size of opening, PROXY header and flight; None if it is no opening.
 
     Needs the first OPENING_BYTES bytes.
     """
     if len(data) < OPENING_BYTES:
         return None
-    magic, kind, length = _OPENING.unpack_from(data)
-    if magic != OPENING_MAGIC or kind not in _KINDS or data[5]:
+    magic, kind, proxy_bytes, flight_bytes = _OPENING.unpack_from(data)
+    if magic != OPENING_MAGIC or kind not in _KINDS:
         return None
-    return OPENING_BYTES + length if length in PROXY_HEADER_SIZES else None
+    if data[5] or any(data[10:12]) or proxy_bytes not in PROXY_HEADER_SIZES:
+        return None
+    return OPENING_BYTES + int(proxy_bytes) + int(flight_bytes)
 
 
 def opening_kind(opening: bytes) -> ChannelKind:
@@ -118,9 +128,9 @@ def opening_kind(opening: bytes) -> ChannelKind:
 def opening_is_authentic(
     opening: bytes, session_id: bytes, serial: int, key: bytes
 ) -> bool:
-    """Tell whether an opening, PROXY header included, was written for this channel."""
+    """Tell whether an opening, PROXY header and flight, is for this channel."""
     head = opening[: _OPENING.size]
     tag = opening[_OPENING.size : OPENING_BYTES]
-    proxy = opening[OPENING_BYTES:]
-    expected = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, proxy)
+    rest = opening[OPENING_BYTES:]
+    expected = _tag(key, _OPENING_LABEL, session_id, _SERIAL.pack(serial), head, rest)
     return hmac.compare_digest(expected, tag)

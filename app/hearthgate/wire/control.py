@@ -305,7 +305,9 @@ _ID = _integer(0, _ID_MAX)
 _HOSTNAMES = _tuple_of(_hostname, HOSTNAMES_MAX)
 _FEATURES = _tuple_of(_text(32), 64)
 _RANGES = _tuple_of(_range, _RANGES_MAX)
-_PEM = vol.All(str, vol.Length(max=8192), vol.Match(r"[A-Za-z0-9+/=\s-]*\Z"))
+_PEM = vol.All(
+    str, vol.Length(max=8192), vol.Match(r"(-----BEGIN [A-Za-z0-9+/=\s-]+)?\Z")
+)
 _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
     "hello": (
         Hello,

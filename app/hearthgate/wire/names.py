@@ -9,7 +9,7 @@ import ipaddress
 import re
 
 from hearthgate.errors import HearthgateError
-from hearthgate.wire.constants import DEFAULT_RELAY_PORT, FALLBACK_CONTROL_NAME
+from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
 _NAME_MAX = 253  # RFC 1035 §2.3.4, without the trailing dot
@@ -127,15 +127,3 @@ def format_address(host: str, port: int) -> str:
     """Return host and port as one text, IPv6 in brackets, port 443 left out."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port == DEFAULT_RELAY_PORT else f"{shown}:{port}"
-
-
-def control_name(host: str) -> str:
-    """Return the SNI that reaches a relay's control endpoint.
-
-    A relay that is known by an IP address or a single label has no name that could
-    stand in an SNI (RFC 6066 §3), so both sides use one agreed name for it.
-    """
-    try:
-        return normalise_hostname(host)
-    except HostnameInvalidError:
-        return FALLBACK_CONTROL_NAME

@@ -32,9 +32,10 @@ class Parked:
         serial: int | None = None,
         key: bytes = KEY,
         proxy: bytes = PROXY,
+        flight: bytes = b"",
     ) -> bytes:
         """Return the right opening, or one that is wrong somewhere."""
-        return write_opening(session, serial or self.serial, key, proxy)
+        return write_opening(session, serial or self.serial, key, proxy, flight)
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.sock, data)

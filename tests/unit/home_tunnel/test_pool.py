@@ -70,7 +70,7 @@ async def pool(
 ) -> AsyncIterator[ChannelPool]:
     made = ChannelPool(
         Ticket(SESSION, KEY, relay.address, channels_max=16),
-        edge.got.append,
+        lambda sock, _kind: edge.got.append(sock),
         poller,
         channels_min=request.param,
         channels_max=64,
@@ -234,6 +234,38 @@ async def test_a_need_dials_for_who_waits_and_more_for_who_comes(
     await until(lambda: pool.parked == 5)
     assert pool.target == 4
     assert relay.nobody_waits()
+
+
+async def test_a_far_relay_that_asks_again_and_again_is_answered_once(
+    pool: ChannelPool, relay: ScriptedRelay, clock: Clock
+) -> None:
+    """It spoke before it knew of channels that are parked for less than a round trip."""
+    pool.fill()
+    clock.now += 0.6  # the round trip that this takes
+    await relay.take(2)
+    await until(lambda: pool.parked == 2)
+    clock.now += 0.7
+    pool.need(5, 0)
+    target = pool.target
+    for _ in range(2):
+        clock.now += 0.25
+        pool.need(5, 0)  # while they are on their way
+    clock.now += 0.1
+    await relay.take(5)
+    await until(lambda: pool.parked == 7)
+    for _ in range(2):
+        clock.now += 0.25
+        pool.need(5, 0)  # said before the relay had them
+    assert relay.nobody_waits()
+    assert pool.target == target
+    clock.now += 0.25
+    pool.need(3, 0)  # the relay knows of all by now, and wants more all the same
+    await relay.take(3)
+
+
+def test_a_ticket_does_not_show_its_key() -> None:
+    ticket = Ticket(SESSION, b"secret key" * 3, ("127.0.0.1", 1), 4)
+    assert "secret key" not in repr(ticket)
 
 
 async def test_a_need_names_what_is_stale(

@@ -39,7 +39,7 @@ class Channel:
         return await read(self.sock, size)
 
     async def opened(self) -> bytes:
-        """Return the opening with its PROXY header; the visitor's bytes stay."""
+        """Return the opening with PROXY header and first flight."""
         head = await self.read(OPENING_BYTES)
         size = opening_size(head)
         if size is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import socket
 
 from hearthgate.poller import Poller
+from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.registry import (
     MIGRATIONS,
@@ -86,6 +87,10 @@ class Agent:
         self.got: list[Message] = []
         self.session: Session | None = None
         self.serial = 0
+        self.was_closed = False
+
+    def leave(self) -> None:
+        self.was_closed = True
 
     @property
     def goodbye(self) -> GoodbyeReason | None:
@@ -167,7 +172,10 @@ def parked(
 ) -> Iterator[tuple[ParkedChannel, socket.socket]]:
     """Park a channel at a session; give it and the agent's end of it."""
     ours, theirs = unix_pair()
-    channel = ParkedChannel(ours, serial, session, poller, since)
+    counters = Counters(clock=lambda: 0.0, log_period_s=1.0)
+    channel = ParkedChannel(
+        ours, serial, session, poller=poller, counters=counters, since=since
+    )
     poller.add(channel.fd, 1, channel.on_event)
     session.parked.append(channel)
     try:

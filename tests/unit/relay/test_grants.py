@@ -127,7 +127,7 @@ async def test_an_edit_cuts_what_is_not_granted_any_more(
     sessions = Sessions(poller, SMALL, clock=Clock())
     home = Home("c" * 64, "cottage", ("a.example.com", "b.example.com"), 1, GAMES)
     got: list[Message] = []
-    session = sessions.begin(home, got.append)
+    session = sessions.begin(home, got.append, lambda: None)
     session.features = frozenset({Feature.FORWARDS} if knows else ())
     sessions.publish(session, ["a.example.com", "b.example.com"])
     cut: list[str] = []

@@ -59,7 +59,7 @@ async def test_a_scrape_shows_live_visitors_and_what_was_refused(
     counters = Counters(clock=clock, log_period_s=60.0)
     counters.refuse('a "strange"\nhostname')
     traffic = Traffic()
-    session = sessions.begin(COTTAGE, lambda _message: None)
+    session = sessions.begin(COTTAGE, lambda _message: None, lambda: None)
     sessions.publish(session, [LAMP])
     visitor, ours = tcp_pair()
     channel, theirs = tcp_pair()

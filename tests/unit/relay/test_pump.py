@@ -118,7 +118,7 @@ async def test_the_end_of_one_stream_leaves_the_other_open(
 
 
 async def test_the_end_comes_after_what_is_pending(pump: Pump) -> None:
-    data = random.Random(1).randbytes(4 * MIB)
+    data = random.Random(1).randbytes(32 * MIB)
     with joined(pump) as ends:
         await read(ends.visitor, 1)
         sender = asyncio.create_task(send(ends.home, data))

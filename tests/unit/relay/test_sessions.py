@@ -51,7 +51,7 @@ def sessions(poller: Poller, clock: Clock) -> Sessions:
 
 def begin(sessions: Sessions, home: Home = COTTAGE) -> tuple[Session, Agent]:
     agent = Agent()
-    session = sessions.begin(home, agent.got.append)
+    session = sessions.begin(home, agent.got.append, agent.leave)
     agent.session = session
     return session, agent
 
@@ -191,7 +191,7 @@ def test_revoking_cuts_everything_of_that_home_only(sessions: Sessions) -> None:
     assert barn_agent.got == []
     assert set(sessions.routes) == {"a.barn.example.com"}
     assert set(sessions.by_id) == {barn.id}
-    assert sessions.expected(PHOTOS, [BARN]) is None
+    assert sessions.expected(None) is None
 
 
 # --- coming and going -----------------------------------------------------------------
@@ -217,34 +217,33 @@ def test_hostnames_stay_for_the_grace_period(sessions: Sessions, clock: Clock) -
 def test_a_home_is_expected_while_it_may_come_back(
     sessions: Sessions, clock: Clock
 ) -> None:
-    homes = [BARN, COTTAGE]
     session, _ = begin(sessions)
-    assert sessions.expected(PHOTOS, homes) is session.presence  # not published yet
+    assert sessions.expected(COTTAGE) is session.presence  # not published yet
     sessions.publish(session, [MUSIC])
-    assert sessions.expected(PHOTOS, homes) is None
+    assert sessions.expected(COTTAGE) is None
     sessions.finish(session)
-    assert sessions.expected(PHOTOS, homes) is session.presence
+    assert sessions.expected(COTTAGE) is session.presence
     clock.now += SMALL.reconnect_grace_s
-    assert sessions.expected(PHOTOS, homes) is None
-    assert sessions.expected("elsewhere.example.org", homes) is None
+    assert sessions.expected(COTTAGE) is None
+    assert sessions.expected(None) is None
 
 
 def test_every_home_is_expected_just_after_the_relay_has_started(
     sessions: Sessions, clock: Clock
 ) -> None:
-    presence = sessions.expected(PHOTOS, [COTTAGE])
+    presence = sessions.expected(COTTAGE)
     assert presence is not None
     assert presence.home is COTTAGE
     clock.now += SMALL.reconnect_grace_s
-    assert sessions.expected(PHOTOS, [COTTAGE]) is None
-    assert sessions.expected("a.barn.example.com", [BARN]) is None
+    assert sessions.expected(COTTAGE) is None
+    assert sessions.expected(BARN) is None
 
 
 def test_who_waited_for_a_name_that_comes_back_unpublished_is_sent_away(
     sessions: Sessions, poller: Poller
 ) -> None:
     """They used to wait out their time, and asked for channels four times a second."""
-    presence = sessions.expected(PHOTOS, [COTTAGE])
+    presence = sessions.expected(COTTAGE)
     assert presence is not None
     wanted, other = Visitor(PHOTOS), Visitor(MUSIC)
     presence.waiting.extend([other, wanted])

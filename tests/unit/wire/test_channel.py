@@ -23,6 +23,9 @@ PROXY4 = proxy_header(("198.51.100.7", 50_000), ("203.0.113.5", 443))
 PROXY6 = proxy_header(("2001:db8::7", 50_000), ("2001:db8::5", 443))
 
 
+FLIGHT = b"as the visitor said."
+
+
 def is_taken(preamble: bytes, key: bytes = KEY) -> bool:
     read = read_preamble(preamble)
     return read is not None and preamble_is_authentic(read, key)
@@ -58,23 +61,29 @@ def test_a_preamble_has_the_documented_bytes() -> None:
 
 
 def test_an_opening_has_the_documented_bytes() -> None:
-    opening = write_opening(SESSION, 7, KEY, PROXY4)
-    assert len(opening) == OPENING_BYTES + 28 == 24 + 28
+    opening = write_opening(SESSION, 7, KEY, PROXY4, FLIGHT)
+    assert len(opening) == OPENING_BYTES + 28 + len(FLIGHT) == 28 + 28 + len(FLIGHT)
     assert {
         "magic": opening[:4],
         "kind": opening[4:5],
         "reserved": opening[5:6],
-        "length": opening[6:8],
-        "proxy": opening[24:],
+        "proxy length": opening[6:8],
+        "flight length": opening[8:10],
+        "reserved too": opening[10:12],
+        "proxy": opening[28:56],
+        "flight": opening[56:],
     } == {
         "magic": b"HGO1",
         "kind": b"\x01",
         "reserved": b"\0",
-        "length": b"\0\x1c",
+        "proxy length": b"\0\x1c",
+        "flight length": len(FLIGHT).to_bytes(2, "big"),
+        "reserved too": b"\0\0",
         "proxy": PROXY4,
+        "flight": FLIGHT,
     }
-    tag = write_opening(bytes(16), 1, bytes(32), PROXY4)[8:24]
-    assert tag.hex() == "067f0486990344727bdbbc86264ad3b9"
+    tag = write_opening(bytes(16), 1, bytes(32), PROXY4, FLIGHT)[12:28]
+    assert tag.hex() == "c76d9fde21dcade008d68e1e960498ef"
 
 
 @pytest.mark.parametrize("serial", [1, 2, 1 << 53, SERIAL_MAX])
@@ -107,7 +116,7 @@ def test_a_preamble_that_is_too_short_or_too_long_is_none() -> None:
 
 @pytest.mark.parametrize("proxy", [PROXY4, PROXY6], ids=["IPv4", "IPv6"])
 def test_every_flipped_bit_of_an_opening_is_refused(proxy: bytes) -> None:
-    good = write_opening(SESSION, 7, KEY, proxy)
+    good = write_opening(SESSION, 7, KEY, proxy, FLIGHT)
     assert is_opened(good)
     for bit in range(len(good) * 8):
         bad = bytearray(good)
@@ -116,7 +125,7 @@ def test_every_flipped_bit_of_an_opening_is_refused(proxy: bytes) -> None:
 
 
 def test_an_opening_is_good_for_its_own_channel_only() -> None:
-    good = write_opening(SESSION, 7, KEY, PROXY4)
+    good = write_opening(SESSION, 7, KEY, PROXY4, FLIGHT)
     assert is_opened(good)
     assert not is_opened(good, serial=8)
     assert not is_opened(good, session=OTHER_SESSION)
@@ -125,13 +134,13 @@ def test_an_opening_is_good_for_its_own_channel_only() -> None:
 
 def test_a_preamble_never_serves_as_an_opening_nor_the_other_way_round() -> None:
     assert opening_size(write_preamble(SESSION, 7, KEY)) is None
-    opening = write_opening(SESSION, 7, KEY, PROXY4)
+    opening = write_opening(SESSION, 7, KEY, PROXY4, FLIGHT)
     assert read_preamble(opening[:PREAMBLE_BYTES]) is None
 
 
 def test_the_size_of_an_opening_is_known_from_its_first_bytes_on() -> None:
     for proxy in (PROXY4, PROXY6):
-        opening = write_opening(SESSION, 7, KEY, proxy)
+        opening = write_opening(SESSION, 7, KEY, proxy, FLIGHT)
         for size in range(OPENING_BYTES):
             assert opening_size(opening[:size]) is None
         assert opening_size(opening[:OPENING_BYTES]) == len(opening)
@@ -140,7 +149,7 @@ def test_the_size_of_an_opening_is_known_from_its_first_bytes_on() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 27, 29, 51, 53, 65535])
 def test_an_opening_with_another_length_is_none(size: int) -> None:
-    opening = write_opening(SESSION, 7, KEY, bytes(size))
+    opening = write_opening(SESSION, 7, KEY, bytes(size), FLIGHT)
     assert opening_size(opening) is None
 
 

@@ -7,7 +7,6 @@ import pytest
 from hearthgate.wire.names import (
     AddressInvalidError,
     HostnameInvalidError,
-    control_name,
     format_address,
     is_below,
     normalise_hostname,
@@ -107,18 +106,3 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
 def test_what_is_no_address_is_refused_with_the_reason(text: str) -> None:
     with pytest.raises(AddressInvalidError):
         parse_address(text)
-
-
-@pytest.mark.parametrize(
-    ("host", "name"),
-    [
-        ("relay.example.com", "relay.example.com"),
-        ("203.0.113.5", "relay.hearthgate.internal"),
-        ("2001:db8::5", "relay.hearthgate.internal"),
-        ("localhost", "relay.hearthgate.internal"),
-    ],
-)
-def test_a_relay_without_a_name_is_reached_by_the_agreed_one(
-    host: str, name: str
-) -> None:
-    assert control_name(host) == name

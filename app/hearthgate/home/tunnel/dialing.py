@@ -22,7 +22,8 @@ from aiohttp.resolver import ThreadedResolver
 
 from hearthgate.home.tunnel.errors import RelayKeyError, RelayUnreachableError
 from hearthgate.home.tunnel.identity import PinnedKey
-from hearthgate.wire.names import control_name, format_address
+from hearthgate.wire.constants import CONTROL_NAME
+from hearthgate.wire.names import format_address
 
 DIAL_DEADLINE_S = 15.0
 
@@ -63,9 +64,9 @@ def relay_client(host: str, fingerprint: bytes) -> ClientSession:
     )
 
 
-def control_url(host: str, port: int, path: str, scheme: str = "https") -> str:
+def control_url(port: int, path: str, scheme: str = "https") -> str:
     """Return the URL of a path at a relay's control endpoint."""
-    return f"{scheme}://{control_name(host)}:{port}{path}"
+    return f"{scheme}://{CONTROL_NAME}:{port}{path}"
 
 
 @contextlib.contextmanager

@@ -52,3 +52,53 @@ class RelayAwayError(HearthgateError):
     message = "The relay is not connected right now."
     hint = "It comes back by itself. The state of the relay says why it is away."
     status = 503
+
+
+class RelayReplacedError(HearthgateError):
+    """Raise if the relay ended the session because this home connected again."""
+
+    code = "relay_replaced"
+    message = "Another Hearthgate has connected to the relay {relay} as this home."
+    hint = (
+        "Two of them have the same key, as after restoring a backup on a second "
+        "machine. Stop one, or forget the relay there and pair it with a new code."
+    )
+    status = 409
+
+
+class RelayMisbehavedError(HearthgateError):
+    """Raise if the relay ended the session because of a limit or a broken rule."""
+
+    code = "relay_misbehaved"
+    message = (
+        "The relay {relay} ended the session: this home broke a limit or a rule there."
+    )
+    hint = "Update Hearthgate on both sides. The log of the relay says which rule."
+    status = 502
+
+
+class RelayStoppingError(HearthgateError):
+    """Raise if the relay said that it stops."""
+
+    code = "relay_stopping"
+    message = "The relay {relay} is being restarted, or was stopped."
+    hint = "It comes back by itself once the relay runs again."
+    status = 503
+
+
+class TunnelBugError(HearthgateError):
+    """Raise in place of an exception that nobody has thought of."""
+
+    code = "tunnel_bug"
+    message = "The way to the relay {relay} ended by a bug in Hearthgate ({reason})."
+    hint = "It is tried again by itself. The log has more; please report it."
+    status = 500
+
+
+class RelayTooOldError(HearthgateError):
+    """Raise if a relay cannot forward ports yet."""
+
+    code = "relay_too_old"
+    message = "This relay is too old to forward ports."
+    hint = "Update Hearthgate on the relay. It goes on by itself then."
+    status = 409

@@ -2,6 +2,7 @@
 
 relays/ID/home.key   made here, mode 0600, never leaves
 relays/ID/home.crt   signed by the relay's authority at pairing
+relays/ID/relay.crt  what the relay shows on sealed channels; its key is the pinned one
 """
 
 from pathlib import Path
@@ -66,6 +67,7 @@ class Identity:
         self.folder = folder
         self._key_path = folder / "home.key"
         self._certificate_path = folder / "home.crt"
+        self._relay_path = folder / "relay.crt"
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context that shows this identity. Raises OSError, SSLError."""
@@ -95,9 +97,38 @@ class Identity:
         )
         return certificate.fingerprint(hashes.SHA256()).hex()
 
+    @property
+    def key_path(self) -> Path:
+        """Where the key of this home is."""
+        return self._key_path
+
+    @property
+    def certificate_path(self) -> Path:
+        """Where the certificate of this home is."""
+        return self._certificate_path
+
+    @property
+    def relay_path(self) -> Path:
+        """Where to find what the relay shows on sealed channels."""
+        return self._relay_path
+
+    def keep_relay(self, certificate_pem: str, fingerprint: bytes) -> None:
+        """Keep what the relay will show on sealed channels.
+
+        Raises ValueError if it is not for the pinned key; StateNotWritableError.
+        """
+        certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        if _fingerprint(certificate.public_bytes(serialization.Encoding.DER)) != (
+            fingerprint
+        ):
+            raise ValueError("its certificate is for another key")
+        if not self._relay_path.exists() or self._relay_path.read_bytes() != pem:
+            write_private(self._relay_path, pem)
+
     def remove(self) -> None:
         """Delete what is kept. Raises OSError."""
-        for path in (self._key_path, self._certificate_path):
+        for path in (self._key_path, self._certificate_path, self._relay_path):
             path.unlink(missing_ok=True)
         if self.folder.is_dir():
             self.folder.rmdir()

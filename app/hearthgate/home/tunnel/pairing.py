@@ -117,7 +117,7 @@ async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
 
 
 async def _post(code: PairingCode, body: dict[str, str]) -> tuple[int, bytes]:
-    url = control_url(code.host, code.port, PAIR_PATH)
+    url = control_url(code.port, PAIR_PATH)
     context = await asyncio.to_thread(relay_context)
     with relay_errors(code.host, code.port):
         async with (

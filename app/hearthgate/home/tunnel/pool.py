@@ -9,7 +9,7 @@ stay in the socket for the edge; only the opening in front of them is taken out.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import errno
 import functools
 import logging
@@ -19,11 +19,12 @@ import socket
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.wire.channel import (
     OPENING_BYTES,
+    ChannelKind,
     opening_is_authentic,
+    opening_kind,
     opening_size,
     write_preamble,
 )
-from hearthgate.wire.proxy import PROXY_HEADER_MAX_BYTES
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _DECAY_S = 30.0  # how long channels stay unused before there are fewer
 _PAUSE_FIRST_S = 0.25  # after a dial that failed
 _PAUSE_MOST_S = 5.0
 _CLOSED_AT_ONCE_S = 1.0  # a channel that is parked for less was not wanted
-_PEEK_BYTES = OPENING_BYTES + PROXY_HEADER_MAX_BYTES
+_PEEK_BYTES = 4096  # an opening with most first flights, post-quantum ones included
 _PARKED_EVENTS = READABLE | select.EPOLLRDHUP
 # The relay's keep-alive is what keeps a NAT's mapping: our kernel's answers to it come
 # from inside. Ours, every two hours, is for the edge, so that it does not keep a
@@ -43,7 +44,7 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
-HandOver = Callable[[socket.socket], None]
+HandOver = Callable[[socket.socket, ChannelKind], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Ticket:
     """What the relay's welcome says about channels."""
 
     session_id: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     address: tuple[str, int]  # where the control connection leads, an IP and a port
     channels_max: int
 
@@ -59,13 +60,14 @@ class Ticket:
 class _Channel:
     """A channel from dialling until it is handed over or closed."""
 
-    __slots__ = ("fd", "in_pieces", "serial", "since", "sock")
+    __slots__ = ("fd", "in_pieces", "serial", "since", "sock", "took_s")
 
     def __init__(self, sock: socket.socket, serial: int, since: float) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.serial = serial
         self.since = since
+        self.took_s = 0.0  # from dialling to parking: about one round trip
         self.in_pieces = False  # SO_RCVLOWAT was raised
 
 
@@ -122,11 +124,23 @@ class ChannelPool:
             self._close(channel)
         if stale:
             _LOGGER.info("%d silent channels are replaced", len(stale))
-        self._grow()
+        under_way = self._under_way()
+        if not 0 < count <= under_way:
+            self._grow()
         self._pause_s = 0.0
         self._paused_until = 0.0
-        self._dial(max(count - len(self._dialling), 0))
+        self._dial(max(count - under_way, 0))
         self.fill()
+
+    def _under_way(self) -> int:
+        """Count the channels that the relay did not know of when it last spoke.
+
+        Its word and a preamble take half a round trip each. The relay asks again four
+        times a second, so without this a far one would be answered several times.
+        """
+        now = self._clock()
+        fresh = sum(now - one.since < one.took_s for one in self._parked.values())
+        return len(self._dialling) + fresh
 
     def sweep(self) -> None:
         """Act on deadlines; to be called about once a second."""
@@ -202,7 +216,8 @@ class ChannelPool:
             self._dial_failed(channel, errno.errorcode.get(err.errno or 0, str(err)))
             return
         del self._dialling[channel.serial]
-        channel.since = self._clock()
+        now = self._clock()
+        channel.took_s, channel.since = now - channel.since, now
         self._parked[channel.serial] = channel
         self._poller.set_handler(channel.fd, functools.partial(self._opened, channel))
         self._poller.set_events(channel.fd, _PARKED_EVENTS)
@@ -226,14 +241,16 @@ class ChannelPool:
         """Check what the relay says on a parked channel, and let the channel go."""
         try:
             data = channel.sock.recv(_PEEK_BYTES, socket.MSG_PEEK)
+            size = opening_size(data)
+            if size is not None and size > len(data) == _PEEK_BYTES:
+                data = channel.sock.recv(size, socket.MSG_PEEK)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
+            data, size = b"", None
         if not data:
             self._lost(channel)
             return
-        size = opening_size(data)
         if size is None and len(data) >= OPENING_BYTES:
             self._refuse(channel)
         elif size is None or len(data) < size:
@@ -265,7 +282,7 @@ class ChannelPool:
         self._pause_s = 0.0
         del self._parked[channel.serial]
         self._poller.remove(channel.fd)
-        self._hand_over(sock)
+        self._hand_over(sock, opening_kind(opening))
         self._unused = min(self._unused, len(self._parked))
         if len(self._parked) < self._target // 4:
             self._grow()
