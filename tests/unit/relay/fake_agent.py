@@ -123,7 +123,7 @@ class FakeAgent:
         joined = self.joined
         self._client = relay_client(joined.host, bytes.fromhex(joined.fingerprint))
         self._socket = await self._client.ws_connect(
-            control_url(joined.host, joined.port, CONTROL_PATH, "wss"),
+            control_url(joined.port, CONTROL_PATH, "wss"),
             ssl=context or self.identity.context(),
             max_msg_size=0,
         )
