@@ -183,9 +183,11 @@ def read_capped(path: Path, max_bytes: int) -> bytes | None:
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[int]:
     """Own a folder until the context ends, or the process, however it ends.
 
+    Gives the descriptor that holds the lock. It can be passed to another process, which
+    then owns the folder too, and alone once this one has ended.
     Removes what a killed predecessor left half-written. Raises DataFolderInUseError if
     another process owns it, StateNotWritableError if it can't be locked.
     """
@@ -198,9 +200,19 @@ def lock_folder(folder: Path) -> Iterator[None]:
         _take(descriptor, path)
         for left in folder.rglob(f".*{_TEMPORARY_SUFFIX}"):
             left.unlink(missing_ok=True)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)  # which unlocks; the file stays, removing it would race
+
+
+@contextlib.contextmanager
+def keep_lock(descriptor: int) -> Iterator[int]:
+    """Own a folder by a lock that another process has passed on."""
+    try:
+        _sign(descriptor)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _take(descriptor: int, path: Path) -> None:
@@ -213,6 +225,10 @@ def _take(descriptor: int, path: Path) -> None:
         ) from err
     except OSError as err:
         raise StateNotWritableError(path=path, reason=_reason(err)) from err
+    _sign(descriptor)
+
+
+def _sign(descriptor: int) -> None:
     with contextlib.suppress(OSError):  # a full disk: the number is a courtesy
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

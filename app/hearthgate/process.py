@@ -31,10 +31,10 @@ def collect_garbage_rarely() -> None:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
+def stop_on_signals(stop: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
     """Set an event on SIGTERM and SIGINT. A second one ends the process at once."""
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop = stop or asyncio.Event()
 
     def stopped(number: int) -> None:
         if stop.is_set():

@@ -38,6 +38,7 @@ from hearthgate.files import (
     StateNotReadableError,
     StateNotWritableError,
     Temporary,
+    keep_lock,
     lock_folder,
     private_folder,
     read_capped,
@@ -56,6 +57,7 @@ __all__ = [
     "StateNotWritableError",
     "StateTooLargeError",
     "YamlStore",
+    "keep_lock",
     "lock_folder",
     "private_folder",
     "write_private",
@@ -158,7 +160,7 @@ class YamlStore(Generic[T]):
         self._older: _Read[T] | None = None  # to be kept before the first write
         self._in_the_way: set[Path] = set()  # damaged, could not be renamed yet
 
-    def lock(self) -> contextlib.AbstractContextManager[None]:
+    def lock(self) -> contextlib.AbstractContextManager[int]:
         """Own the folder of this store; see lock_folder."""
         return lock_folder(self.path.parent)
 

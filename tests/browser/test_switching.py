@@ -316,3 +316,56 @@ async def test_everything_works_with_the_keyboard_alone(
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await expect(page.get_by_role("button", name="More about Camera")).to_be_focused()
+
+
+async def test_a_service_that_is_no_web_page_gets_a_port(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(
+        relay(ports={"tcp": ["25565-25570"], "udp": []}),
+        service(
+            "game",
+            "Game",
+            url="tcp://192.168.1.20:25565",
+            scheme="tcp",
+            port=25565,
+            suggested_hostname=None,
+            suggested_port=25565,
+        ),
+    )
+    page = await open_page()
+    await toggle(page, "Game").click()
+    dialog = page.get_by_role("dialog", name="Public port of Game")
+    await expect(dialog).to_contain_text("TCP 25565-25570")
+    field = dialog.get_by_label("Port", exact=True)
+    await expect(field).to_have_value("25565")
+    await field.fill("99999")
+    await dialog.get_by_role("button", name="Put it on the Internet").click()
+    await expect(dialog).to_contain_text("A port is a number from 1 to 65535.")
+    await field.fill("25566")
+    await dialog.get_by_role("button", name="Put it on the Internet").click()
+    assert await home.called() == (
+        "PUT",
+        "services/game/exposure",
+        {"enabled": True, "public_port": 25566, "proxy_protocol": False},
+    )
+
+
+async def test_a_live_forward_shows_where_visitors_come_to(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    shown = exposure("live", hostname=None, public_port=25566)
+    shown["url"] = "tcp://relay.example.com:25566"
+    home.add(
+        relay(),
+        service(
+            "game", "Game", url="tcp://192.168.1.20:25565", scheme="tcp", exposure=shown
+        ),
+    )
+    page = await open_page()
+    link = row(page, "Game").locator(".public-link")
+    await expect(link).to_contain_text("relay.example.com:25566")
+    await expect(link).not_to_have_attribute("href", "")
+    await row(page, "Game").get_by_role("button", name="Game").first.click()
+    await expect(page.get_by_role("menuitem", name="Public port…")).to_be_visible()
+    await expect(page.get_by_role("menuitem", name="Public address…")).to_have_count(0)

@@ -23,6 +23,7 @@ import tempfile
 import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.request import urlopen
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector
 
@@ -83,12 +84,20 @@ class Process:
         """All that was logged, over restarts."""
         return self.log_path.read_text(errors="replace")
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         """Start, and wait until it is ready. Raises ProcessError."""
+        self._launch(more)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _launch(self, more: Sequence[str] = ()) -> None:
         self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "hearthgate", *self._arguments],
+                [sys.executable, "-m", "hearthgate", *self._arguments, *more],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -99,11 +108,6 @@ class Process:
                 },
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 (one prctl, no Python lock)
             )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.stop()
-            raise
 
     def _wait_until_ready(self) -> None:
         raise NotImplementedError
@@ -188,13 +192,35 @@ class RelayProcess(Process):
         """Where homes reach it."""
         return f"{self._address}:{self.https_port}"
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         """Start on the same ports as before, or on free ones."""
+        self._keep_ports()
+        super().start(*more)
+
+    def _keep_ports(self) -> None:
         environment = dict(self._environment)
         environment["HEARTHGATE_HTTPS_PORT"] = str(self.https_port)
         environment["HEARTHGATE_HTTP_PORT"] = str(self.http_port)
         self._environment = environment
-        super().start()
+
+    async def start_again(self, *more: str) -> None:
+        """Start without blocking the loop. Raises ProcessError."""
+        self._keep_ports()
+        self._launch(more)  # by this thread, with which it would end
+        await asyncio.to_thread(self._wait_until_ready)
+
+    async def replace(self) -> "Replaced":
+        """Let a new process take over, and wait until it serves; return the old one."""
+        old = self._child
+        if old is None:
+            raise ProcessError("not started")
+        try:
+            await self.start_again("--take-over")
+        except BaseException:
+            old.kill()
+            old.wait(STOP_DEADLINE_S)
+            raise
+        return Replaced(old)
 
     def _wait_until_ready(self) -> None:
         def ports() -> re.Match[str] | None:
@@ -221,6 +247,31 @@ class RelayProcess(Process):
         """Return the status as the owner sees it."""
         found: Json = json.loads(self.run("relay", "status", "--json"))
         return found
+
+    def metric(self, name: str) -> float:
+        """Return a metric, by its name with labels and without our prefix."""
+        port = re.findall(r"Metrics are at http://[^/]+:(\d+)/", self.log)[-1]
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.search(rf"^hearthgate_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+
+class Replaced:
+    """A process that another one has taken over from."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.pid = child.pid
+
+    async def wait(self) -> None:
+        """Wait for its end; kill it if it does not come. Raises TimeoutExpired."""
+        try:
+            await asyncio.to_thread(self._child.wait, STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait(STOP_DEADLINE_S)
+            raise
 
 
 class HomeProcess(Process):

@@ -13,6 +13,7 @@ import contextlib
 import logging
 from pathlib import Path
 import random
+import socket
 from typing import Any
 
 from hearthgate.files import private_folder
@@ -24,9 +25,12 @@ from hearthgate.home.certificates import (
     ExternalAccount,
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
+from hearthgate.home.discovery.knock import knock
+from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.hass.broker import Entities, lasting_id
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
@@ -34,7 +38,7 @@ from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Origin, Service, Target
+from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
 from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
@@ -52,6 +56,7 @@ from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
+from hearthgate.wire.channel import ChannelKind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -82,9 +87,10 @@ class Agent:
             private_folder(data / "relays"),
             settings.tunnel,
             poller=self._poller,
-            hand_over=self._edge.hand_over,
+            hand_over=self._hand_over,
             on_status=self._relay_changed,
             rng=rng,
+            find_target=self._udp_target,
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
@@ -102,7 +108,7 @@ class Agent:
         )
         self._services = Services(
             self._store,
-            self._discovery.probe,
+            self._probe,
             on_change=self._service_changed,
             on_gone=self._service_gone,
             on_moved=self._service_moved,
@@ -114,6 +120,9 @@ class Agent:
             self._certificates,
             on_change=self._service_changed,
         )
+        self._forwarder = Forwarder(
+            self._store, self._tunnels, self._edge, on_change=self._service_changed
+        )
         self._hass = self._make_hass(settings.hass)
         self._home = Home(
             self._store,
@@ -121,6 +130,7 @@ class Agent:
             self._tunnels,
             self._exposer,
             self._feed,
+            forwarder=self._forwarder,
             acme=settings.acme,
             icons=icons,
             hass=self._hass,
@@ -212,8 +222,13 @@ class Agent:
 
     async def _begin(self) -> None:
         await self._exposer.start()
+        self._forwarder.start()
         for relay in self._store.value.relays:
-            await self._tunnels.start(relay, self._exposer.hostnames(relay.id))
+            await self._tunnels.start(
+                relay,
+                self._exposer.hostnames(relay.id),
+                self._forwarder.forwards(relay.id),
+            )
 
     async def _leave(self) -> None:
         """Take no more wishes and visitors, while the edge still serves its last ones.
@@ -223,6 +238,7 @@ class Agent:
         """
         await self._close_pages()
         await self._exposer.close()
+        await self._forwarder.close()
         await self._tunnels.close()
 
     async def _close(self) -> None:
@@ -297,6 +313,27 @@ class Agent:
     async def _close_pages(self) -> None:
         for web in self._webs:
             await web.stop()
+
+    # --- what the parts ask of each other ---------------------------------------------
+
+    async def _probe(self, target: Target) -> Probe:
+        return await (
+            self._discovery.probe(target) if target.scheme.is_web else knock(target)
+        )
+
+    def _udp_target(self, relay_id: str, port: int) -> Target | None:
+        """Return where datagrams on a public port of a relay go."""
+        for one in self._store.value.forwards:
+            is_it = (one.relay_id, one.public_port) == (relay_id, port)
+            if is_it and one.enabled and one.target.scheme is Scheme.UDP:
+                return one.target
+        return None
+
+    def _hand_over(self, channel: socket.socket, kind: ChannelKind) -> None:
+        if kind is ChannelKind.SEALED:
+            self._edge.hand_over_sealed(channel)
+        else:
+            self._edge.hand_over(channel)
 
     # The parts below Home are made before it, and tell it what happens by these.
 

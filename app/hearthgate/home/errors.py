@@ -112,6 +112,42 @@ class HostnameInUseError(HearthgateError):
     status = 409
 
 
+class NoPortError(HearthgateError):
+    """Raise if no public port was given and none can be suggested."""
+
+    code = "no_port"
+    message = "The relay grants your home no {protocol} port that is free."
+    hint = "Its owner can grant some: hearthgate relay grant {home} --{flag} {port}"
+    status = 409
+
+
+class PortNotGrantedError(HearthgateError):
+    """Raise if a public port is outside what the relay grants."""
+
+    code = "port_not_granted"
+    message = "The relay does not let your home use {protocol} port {port}."
+    hint = "It allows {allowed}. Its owner can grant more: hearthgate relay grant"
+    status = 409
+
+
+class PortInUseError(HearthgateError):
+    """Raise if another exposure has a public port."""
+
+    code = "port_in_use"
+    message = "{protocol} port {port} is used by {name} already."
+    hint = "Choose another port."
+    status = 409
+
+
+class KindFixedError(HearthgateError):
+    """Raise if an exposed service is to become one of another kind."""
+
+    code = "kind_fixed"
+    message = "{name} cannot change between a web address, tcp and udp."
+    hint = "Add it as another service, and remove this one."
+    status = 409
+
+
 class NotSeenFromOutsideError(HearthgateError):
     """Raise if the way through the relay does not end at our own edge."""
 

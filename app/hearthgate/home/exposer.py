@@ -78,7 +78,7 @@ class Exposer:
         self._statuses: dict[str, Status] = {}
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
-        self._connected: set[str] = set()  # relay ids
+        self._granted: dict[str, tuple[str, ...]] = {}  # by id of a connected relay
         # By service id: relay ids that may still show what is not on any more.
         self._stale: dict[str, set[str]] = {}
         self._tried: set[str] = set()  # service ids whose certificate was asked for
@@ -93,7 +93,7 @@ class Exposer:
         return tuple(
             sorted(
                 one.hostname
-                for one in self._store.value.exposures
+                for one in self._store.value.sites
                 if one.relay_id == relay_id and self._is_served(one)
             )
         )
@@ -106,7 +106,7 @@ class Exposer:
     async def start(self) -> None:
         """Serve all that has a certificate; begin jobs for the rest."""
         state = self._store.value
-        wanted = [one for one in state.exposures if one.enabled]
+        wanted = [one for one in state.sites if one.enabled]
         for exposure in wanted:
             certificate = self._certificates.get(exposure.hostname)
             if certificate is not None and state.relay(exposure.relay_id) is not None:
@@ -135,13 +135,13 @@ class Exposer:
 
     def relay_changed(self, relay_id: str) -> None:
         """Take that a relay came, went or answered."""
-        has_come = self._has_come(relay_id)
-        for exposure in self._store.value.exposures:
+        has_news = self._has_news(relay_id)
+        for exposure in self._store.value.sites:
             service_id = exposure.service_id
             if exposure.relay_id != relay_id or not exposure.enabled:
                 continue
             status = self.status(service_id)
-            may_help = has_come and self._may_help(service_id, status.problem)
+            may_help = has_news and self._may_help(service_id, status.problem)
             if status.phase is Phase.FAILED and may_help:
                 self._begin(service_id)  # also if a job waits for its next try
             elif service_id in self._on and service_id not in self._jobs:
@@ -149,18 +149,19 @@ class Exposer:
             elif status.phase is Phase.WAITING:
                 self._begin(service_id)
 
-    def _has_come(self, relay_id: str) -> bool:
-        """Tell whether a relay is connected that was not when we last looked."""
+    def _has_news(self, relay_id: str) -> bool:
+        """Tell whether a relay has come, or has changed its grant, since we looked."""
         tunnel = self._tunnels.get(relay_id)
         if tunnel is None or not _is_up(tunnel):
-            self._connected.discard(relay_id)
+            self._granted.pop(relay_id, None)
             return False
-        was_there = relay_id in self._connected
-        self._connected.add(relay_id)
-        return not was_there
+        domains = tunnel.status.domains
+        before = self._granted.get(relay_id)
+        self._granted[relay_id] = domains
+        return before != domains
 
     def _may_help(self, service_id: str, problem: Problem | None) -> bool:
-        """Tell whether a new session could mend a failure.
+        """Tell whether a new session or grant could mend a failure.
 
         It could if the way through the relay failed, or if nothing else would ever try
         again. A certificate that was refused is no nearer than before.
@@ -171,7 +172,7 @@ class Exposer:
 
     async def renewed(self, certificate: Certificate) -> None:
         """Serve a new certificate, or go on where there was none before."""
-        for exposure in self._store.value.exposures:
+        for exposure in self._store.value.sites:
             if exposure.hostname != certificate.hostname or not exposure.enabled:
                 continue
             service_id = exposure.service_id
@@ -343,7 +344,7 @@ class Exposer:
         self._certificates.keep(
             [
                 one.hostname
-                for one in self._store.value.exposures
+                for one in self._store.value.sites
                 if one.enabled and one.service_id in self._tried
             ]
         )
@@ -378,7 +379,7 @@ class Exposer:
                 access=exposure.access,
                 name=exposure.name,
             )
-            for exposure in self._store.value.exposures
+            for exposure in self._store.value.sites
             if self._is_served(exposure)
         ]
         await self._edge.apply(routes)

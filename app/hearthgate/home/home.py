@@ -21,8 +21,12 @@ from hearthgate.home.access import make_access
 from hearthgate.home.errors import (
     ExposuresFullError,
     HostnameInUseError,
+    KindFixedError,
     NoHostnameError,
+    NoPortError,
     NoRelayError,
+    PortInUseError,
+    PortNotGrantedError,
     RelaysFullError,
     RelayUnknownError,
     ServiceNotManualError,
@@ -30,6 +34,7 @@ from hearthgate.home.errors import (
     ServiceUnknownError,
 )
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.grant import check_grant
 from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.hass.hass import Hass
@@ -52,9 +57,9 @@ from hearthgate.home.views import (
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
 from hearthgate.wire.pairing import read_pairing_code
+from hearthgate.wire.ports import NO_PORTS, Protocol
 
 _LABEL_MAX = 40  # of a suggested name; a person has to type it
-_HTTPS_PORT = 443
 
 
 class Home:
@@ -68,6 +73,7 @@ class Home:
         exposer: Exposer,
         feed: Feed,
         *,
+        forwarder: Forwarder,
         acme: AcmeOptions,
         icons: Path,
         hass: Hass | None = None,
@@ -76,6 +82,7 @@ class Home:
         self._services = services
         self._tunnels = tunnels
         self._exposer = exposer
+        self._forwarder = forwarder
         self._feed = feed
         self._acme = acme
         self._icons = icons
@@ -119,14 +126,19 @@ class Home:
         shown = None
         if exposure is not None:
             relay = self._store.value.relay(exposure.relay_id)
-            port = relay.port if relay else _HTTPS_PORT
-            shown = exposure_view(exposure, self._exposer.status(service.id), port)
+            status = self._keeper(service.target).status(service.id)
+            shown = exposure_view(exposure, status, relay)
         return service_view(
             service,
             shown,
             present=self._services.is_present(service.id),
             suggested_hostname=self._suggestion(service, None),
+            suggested_port=self._suggested_port(service, None),
         )
+
+    def _keeper(self, target: Target) -> Exposer | Forwarder:
+        """Return who brings the exposure of a service to where it is wanted."""
+        return self._exposer if target.scheme.is_web else self._forwarder
 
     # --- what has changed ------------------------------------------------------------
 
@@ -148,6 +160,7 @@ class Home:
         if relay is not None:
             self._feed.publish({"type": "relay", "relay": self._relay(relay)})
         self._exposer.relay_changed(relay_id)
+        self._forwarder.relay_changed(relay_id)
 
     # --- relays -----------------------------------------------------------------------
 
@@ -177,7 +190,11 @@ class Home:
             joined_at=int(time.time()),
         )
         await self._store.update(lambda state: state.with_relay(relay))
-        await self._tunnels.start(relay, self._exposer.hostnames(relay.id))
+        await self._tunnels.start(
+            relay,
+            self._exposer.hostnames(relay.id),
+            self._forwarder.forwards(relay.id),
+        )
         self.relay_changed(relay.id)
         return self._relay(relay)
 
@@ -197,7 +214,7 @@ class Home:
         await self._store.update(forget)
         for exposure in before:
             if exposure.relay_id == relay_id and exposure.enabled:
-                self._exposer.wish_changed(exposure.service_id)
+                self._keeper(exposure.target).wish_changed(exposure.service_id)
         await self._tunnels.forget(relay_id)
         self._feed.publish({"type": "relay_removed", "id": relay_id})
 
@@ -228,6 +245,8 @@ class Home:
         """Change a service that was added by hand; None keeps."""
         found = self._manual(service_id)
         changed = replace(found, name=name or found.name, target=target or found.target)
+        if _kind(changed.target) != _kind(found.target):
+            raise KindFixedError(name=found.name)
 
         def edit(state: HomeState) -> HomeState:
             exposure = state.exposure(service_id)
@@ -240,16 +259,16 @@ class Home:
         await self._store.update(edit)
         if target is not None:
             self._services.probe_soon(service_id)
-            await self._exposer.moved(service_id)
+            await self._moved(service_id, target)
         self.service_changed(service_id)
         return self._service(self._services.get(service_id))
 
     async def remove_service(self, service_id: str) -> None:
         """Remove a service that was added by hand, and its exposure."""
-        self._manual(service_id)
+        target = self._manual(service_id).target
         await self._store.update(lambda state: state.without_service(service_id))
         self._services.forget(service_id)
-        self._exposer.wish_changed(service_id)
+        self._keeper(target).wish_changed(service_id)
         self.service_gone(service_id)
 
     def _manual(self, service_id: str) -> Service:
@@ -268,8 +287,14 @@ class Home:
                 else state
             )
         )
-        await self._exposer.moved(exposure.service_id)
+        await self._moved(exposure.service_id, target)
         self.service_changed(exposure.service_id)
+
+    async def _moved(self, service_id: str, target: Target) -> None:
+        if target.scheme.is_web:
+            await self._exposer.moved(service_id)
+        else:
+            self._forwarder.moved()
 
     # --- exposures --------------------------------------------------------------------
 
@@ -278,7 +303,8 @@ class Home:
 
         Raises ServiceUnknownError, NoRelayError, RelayUnknownError, NoHostnameError,
         HostnameNotGrantedError, HostnameInUseError, ExposuresFullError,
-        InvalidTargetError, AccessError and StateError.
+        InvalidTargetError, AccessError and StateError; for a forward NoPortError,
+        PortNotGrantedError and PortInUseError.
         """
         service = self._services.get(service_id)
         old = self._store.value.exposure(service_id)
@@ -287,6 +313,8 @@ class Home:
         if old is None and not wish.enabled:
             return self._service(service)
         relay_id = self._relay_for(wish, old)
+        if not service.target.scheme.is_web:
+            return await self._set_forward(service, wish, old, relay_id)
         hostname = wish.hostname or (old.hostname if old else None)
         hostname = hostname or self._suggestion(service, relay_id)
         if hostname is None:
@@ -305,8 +333,7 @@ class Home:
         )
 
         def put(state: HomeState) -> HomeState:
-            if len(state.exposures) >= EXPOSURES_MAX and not state.exposure(service_id):
-                raise ExposuresFullError(limit=EXPOSURES_MAX)
+            _check_room(state, service_id)
             for other in state.exposures:
                 if other.hostname == hostname and other.service_id != service_id:
                     raise HostnameInUseError(hostname=hostname, name=other.name)
@@ -317,10 +344,88 @@ class Home:
         self.service_changed(service_id)
         return self._service(self._services.get(service_id))
 
+    async def _set_forward(
+        self, service: Service, wish: ExposureWish, old: Exposure | None, relay_id: str
+    ) -> Json:
+        protocol = Protocol(service.target.scheme.value)
+        port = wish.public_port or (old.public_port if old else 0)
+        port = port or self._suggested_port(service, relay_id) or 0
+        if not port:
+            relay = self._store.value.relay(relay_id)
+            raise NoPortError(
+                protocol=protocol.upper(),
+                flag=protocol,
+                port=service.target.port,
+                home=relay.name if relay else "HOME",
+            )
+        if wish.enabled:
+            self._check_port(protocol, port, relay_id)
+        tells = wish.proxy_protocol
+        exposure = Exposure(
+            service_id=service.id,
+            name=service.name,
+            target=old.target if old else service.target,
+            relay_id=relay_id,
+            hostname="",
+            enabled=wish.enabled,
+            public_port=port,
+            tells_visitor=(old.tells_visitor if old else False)
+            if tells is None
+            else tells,
+        )
+
+        def put(state: HomeState) -> HomeState:
+            _check_room(state, service.id)
+            for other in state.forwards:
+                if other.service_id != service.id and _way(other) == _way(exposure):
+                    raise PortInUseError(
+                        protocol=protocol.upper(), port=port, name=other.name
+                    )
+            return state.with_exposure(exposure)
+
+        await self._store.update(put)
+        self._forwarder.wish_changed(service.id)
+        self.service_changed(service.id)
+        return self._service(self._services.get(service.id))
+
+    def _check_port(self, protocol: Protocol, port: int, relay_id: str) -> None:
+        """Refuse what the relay would refuse, as far as it has said."""
+        tunnel = self._tunnels.get(relay_id)
+        if tunnel is None or tunnel.status.state is not TunnelState.CONNECTED:
+            return
+        ports = tunnel.status.ports
+        if tunnel.status.can_forward and not ports.covers(protocol, port):
+            raise PortNotGrantedError(
+                protocol=protocol.upper(), port=port, allowed=str(ports) or "no port"
+            )
+
+    def _suggested_port(self, service: Service, relay_id: str | None) -> int | None:
+        """Return a free port for a forward: its own at home, or the first granted."""
+        if service.target.scheme.is_web:
+            return None
+        protocol = Protocol(service.target.scheme.value)
+        relays = [one.id for one in self._store.value.relays]
+        for one in [relay_id] if relay_id else relays:
+            tunnel = self._tunnels.get(one)
+            ports = tunnel.status.ports if tunnel else NO_PORTS
+            taken = {
+                other.public_port
+                for other in self._store.value.forwards
+                if other.relay_id == one and _kind(other.target) == protocol.value
+            }
+            own = service.target.port
+            if ports.covers(protocol, own) and own not in taken:
+                return own
+            for each in ports.of(protocol):
+                for port in range(each.first, each.last + 1):
+                    if port not in taken:
+                        return port
+        return None
+
     async def retry(self, service_id: str) -> Json:
         """Try what failed again, now; return the service."""
         service = self._services.get(service_id)
-        self._exposer.wish_changed(service_id)
+        self._keeper(service.target).wish_changed(service_id)
         return self._service(service)
 
     # --- Home Assistant ---------------------------------------------------------------
@@ -366,6 +471,8 @@ class Home:
 
     def _suggestion(self, service: Service, relay_id: str | None) -> str | None:
         """Return a free hostname that a service could have; None if no relay says."""
+        if not service.target.scheme.is_web:
+            return None
         relays = [one.id for one in self._store.value.relays]
         domains = [self._domains(one) for one in ([relay_id] if relay_id else relays)]
         first = next((one[0] for one in domains if one), None)
@@ -389,6 +496,20 @@ async def _access(wish: ExposureWish, old: Exposure | None) -> Access | None:
             return await asyncio.to_thread(make_access, username, str(password))
         case _:
             return None
+
+
+def _check_room(state: HomeState, service_id: str) -> None:
+    if len(state.exposures) >= EXPOSURES_MAX and not state.exposure(service_id):
+        raise ExposuresFullError(limit=EXPOSURES_MAX)
+
+
+def _kind(target: Target) -> str:
+    return "web" if target.scheme.is_web else target.scheme.value
+
+
+def _way(exposure: Exposure) -> tuple[str, str, int]:
+    """Return what no two forwards may share."""
+    return exposure.relay_id, _kind(exposure.target), exposure.public_port
 
 
 def _label(name: str) -> str:

@@ -26,10 +26,17 @@ __all__ = [
 
 
 class Scheme(StrEnum):
-    """How the edge speaks to a service."""
+    """How a service is spoken to."""
 
     HTTP = "http"
     HTTPS = "https"
+    TCP = "tcp"  # raw: whatever visitor and service agree on
+    UDP = "udp"
+
+    @property
+    def is_web(self) -> bool:
+        """Tell whether it is exposed by a hostname; the others are by a public port."""
+        return self in (Scheme.HTTP, Scheme.HTTPS)
 
 
 class Origin(StrEnum):
@@ -55,8 +62,8 @@ class Target:
 
     @property
     def url(self) -> str:
-        """Return the address as a URL with a trailing slash."""
-        return f"{self.scheme}://{self.authority}/"
+        """Return the address as a URL, for a web service with a trailing slash."""
+        return f"{self.scheme}://{self.authority}{'/' * self.scheme.is_web}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +100,11 @@ class Exposure:
     name: str
     target: Target  # pinned: mDNS may not move it while this address answers
     relay_id: str
-    hostname: str  # lower case A-labels, no trailing dot
+    hostname: str  # lower case A-labels, no trailing dot; empty for a forward
     enabled: bool
     access: Access | None = None
+    public_port: int = 0  # of a forward: where visitors come to at the relay
+    tells_visitor: bool = False  # the service gets PROXY protocol headers, version 2
 
 
 class Phase(StrEnum):

@@ -55,6 +55,16 @@ class HomeState:
         found = (one for one in self.exposures if one.service_id == service_id)
         return next(found, None)
 
+    @property
+    def forwards(self) -> tuple[Exposure, ...]:
+        """Return the exposures by a public port."""
+        return tuple(one for one in self.exposures if one.public_port)
+
+    @property
+    def sites(self) -> tuple[Exposure, ...]:
+        """Return the exposures by a hostname."""
+        return tuple(one for one in self.exposures if not one.public_port)
+
     def with_relay(self, relay: Membership) -> "HomeState":
         """Add a relay, or replace the one with the same id."""
         return replace(self, relays=_put(self.relays, relay))

@@ -3,6 +3,9 @@
     relays:     [{id, name, host, port, fingerprint, home_id, joined_at}]
     services:   [{id, name, address, kind}]
     exposures:  [{service, name, address, relay, hostname, enabled, access}]
+    exposures:  [{service, name, address, relay, port, enabled, proxy_protocol}]
+
+The second form is that of a forward: its address begins with tcp:// or udp://.
 
 Strict, because users may edit the file: what passes here is not checked again. An
 exposure may name a relay that is gone: it waits until the home is paired again.
@@ -23,7 +26,7 @@ from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.store import YamlStore
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 STATE_NAME = "state.yaml"
 # A household has tens of services; the caps keep a runaway script from filling a disk.
 RELAYS_MAX = 32
@@ -150,10 +153,45 @@ _EXPOSURE = {
     vol.Required("name"): _name,
     vol.Required("address"): _target,
     vol.Required("relay"): _ID_CHECK,
-    vol.Required("hostname"): _hostname,
+    vol.Optional("hostname", default=""): vol.Any("", _hostname),
+    vol.Optional("port", default=0): vol.Any(0, _port),
     vol.Required("enabled"): bool,
     vol.Optional("access", default=None): vol.Any(None, _ACCESS),
+    vol.Optional("proxy_protocol", default=False): bool,
 }
+
+
+def _one_way(data: dict[str, Any]) -> dict[str, Any]:
+    """Refuse an exposure that is neither a site nor a forward, or both."""
+    is_web = data["address"].scheme.is_web
+    if is_web is not bool(data["hostname"]) or is_web is bool(data["port"]):
+        raise vol.Invalid(
+            "expected a hostname for http and https, or a port for tcp and udp"
+        )
+    return data
+
+
+def _ways_unique(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse a hostname that is there twice, or a port twice at one relay."""
+    seen: set[Hashable] = set()
+    for item in items:
+        way = item["hostname"] or (
+            item["relay"],
+            item["address"].scheme,
+            item["port"],
+        )
+        if way in seen:
+            raise vol.Invalid(f"{item['hostname'] or item['port']!r} is there twice")
+        seen.add(way)
+    return items
+
+
+def _with_forwards(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no forwards; nothing else is different."""
+    return data
+
+
+MIGRATIONS = {1: _with_forwards}
 STATE_SCHEMA = vol.Schema(
     {
         vol.Optional("relays", default=list): vol.All(
@@ -163,7 +201,10 @@ STATE_SCHEMA = vol.Schema(
             [_SERVICE], vol.Length(max=SERVICES_MAX), _unique("id")
         ),
         vol.Optional("exposures", default=list): vol.All(
-            [_EXPOSURE], vol.Length(max=EXPOSURES_MAX), _unique("service", "hostname")
+            [vol.All(_EXPOSURE, _one_way)],
+            vol.Length(max=EXPOSURES_MAX),
+            _unique("service"),
+            _ways_unique,
         ),
     }
 )
@@ -180,7 +221,7 @@ def home_state_store(
         load=load_state,
         dump=dump_state,
         empty=HomeState,
-        migrations={},
+        migrations=MIGRATIONS,
         title="relays, services and exposures of a home",
         clock=clock,
     )
@@ -215,6 +256,8 @@ def _load_exposure(data: dict[str, Any]) -> Exposure:
         hostname=data["hostname"],
         enabled=data["enabled"],
         access=None if access is None else Access(**access),
+        public_port=data["port"],
+        tells_visitor=data["proxy_protocol"],
     )
 
 
@@ -254,9 +297,13 @@ def _dump_exposure(exposure: Exposure) -> dict[str, Any]:
         "name": exposure.name,
         "address": exposure.target.url,
         "relay": exposure.relay_id,
-        "hostname": exposure.hostname,
         "enabled": exposure.enabled,
     }
+    if exposure.public_port:
+        data["port"] = exposure.public_port
+        data["proxy_protocol"] = exposure.tells_visitor
+    else:
+        data["hostname"] = exposure.hostname
     if exposure.access is not None:
         data["access"] = {
             "username": exposure.access.username,

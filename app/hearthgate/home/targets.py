@@ -2,6 +2,7 @@
 
     "192.168.1.20:3000"   ──▶  http   192.168.1.20   3000
     "https://NAS.local/"  ──▶  https  nas.local       443     or InvalidTargetError
+    "tcp://nas.local:22"  ──▶  tcp    nas.local        22
 
 A name or address without a scheme is http, except on port 443. Global addresses are
 allowed: a device at home has one as soon as the line has IPv6, and a name could lead to
@@ -65,7 +66,10 @@ def _read(text: str) -> Target:
     host, port = _split_port(authority)
     if scheme is None:
         scheme = Scheme.HTTPS if port == _DEFAULT_PORTS[Scheme.HTTPS] else Scheme.HTTP
-    return Target(scheme, _read_host(host), port or _DEFAULT_PORTS[scheme])
+    port = port or _DEFAULT_PORTS.get(scheme)
+    if port is None:
+        raise ValueError(f"{scheme} needs a port, as in {scheme}://{host}:25565")
+    return Target(scheme, _read_host(host), port)
 
 
 def _split_scheme(text: str) -> tuple[Scheme | None, str]:
@@ -75,7 +79,9 @@ def _split_scheme(text: str) -> tuple[Scheme | None, str]:
     try:
         return Scheme(match[1].lower()), match[2]
     except ValueError as err:
-        raise ValueError(f"it must be http or https, not {match[1][:20]}") from err
+        raise ValueError(
+            f"it must be http, https, tcp or udp, not {match[1][:20]}"
+        ) from err
 
 
 def _without_path(rest: str) -> str:

@@ -7,12 +7,14 @@ public.
 import asyncio
 from collections.abc import Callable
 import contextlib
+import functools
 import logging
 from pathlib import Path
 import random
 import time
 
 from hearthgate.home.errors import RelayUnknownError
+from hearthgate.home.model import Target
 from hearthgate.home.settings import TunnelOptions as PoolOptions
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.identity import Identity
@@ -20,6 +22,7 @@ from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions, TunnelStatus
 from hearthgate.poller import Poller
 from hearthgate.tasks import Tasks
+from hearthgate.wire.control import Forward
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -36,7 +39,9 @@ class Tunnels:
         hand_over: HandOver,
         on_status: Callable[[str, TunnelStatus], None],
         rng: random.Random,
+        find_target: Callable[[str, int], Target | None] = lambda _relay, _port: None,
     ) -> None:
+        self._find_target = find_target
         self.folder = folder
         self._options = options
         self._poller = poller
@@ -61,13 +66,23 @@ class Tunnels:
             raise RelayUnknownError
         return tunnel
 
-    async def start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
+    async def start(
+        self,
+        relay: Membership,
+        hostnames: tuple[str, ...],
+        forwards: tuple[Forward, ...] = (),
+    ) -> None:
         """Connect to a relay, instead of how it was connected before."""
         async with self._changing:
             await self._stop(relay.id)
-            self._start(relay, hostnames)
+            self._start(relay, hostnames, forwards)
 
-    def _start(self, relay: Membership, hostnames: tuple[str, ...]) -> None:
+    def _start(
+        self,
+        relay: Membership,
+        hostnames: tuple[str, ...],
+        forwards: tuple[Forward, ...],
+    ) -> None:
         tunnel = Tunnel(
             TunnelOptions(
                 relay_id=relay.id,
@@ -84,8 +99,10 @@ class Tunnels:
             clock=time.monotonic,
             wall_clock=time.time,
             rng=self._rng,
+            find_target=functools.partial(self._find_target, relay.id),
         )
         tunnel.hostnames = hostnames
+        tunnel.forwards = forwards
         self._tunnels[relay.id] = tunnel
         self._running[relay.id] = self._tasks.start(
             tunnel.run(), f"tunnel to {relay.host}"

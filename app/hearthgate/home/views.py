@@ -6,6 +6,7 @@ from hearthgate.home.model import Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.store import Damage
+from hearthgate.wire.ports import Protocol
 
 Json = dict[str, object]
 _HTTPS_PORT = 443
@@ -33,6 +34,9 @@ def relay_view(
         "parked": parked,
         "domains": list(status.domains),
         "addresses": list(status.addresses),
+        "ports": {
+            one.value: [str(each) for each in status.ports.of(one)] for one in Protocol
+        },
         "problem": problem_view(status.problem),
     }
 
@@ -43,6 +47,7 @@ def service_view(
     *,
     present: bool,
     suggested_hostname: str | None,
+    suggested_port: int | None,
 ) -> Json:
     """Return a service as the API shows it."""
     moved_from = service.moved_from
@@ -63,16 +68,19 @@ def service_view(
         "present": present,
         "exposure": exposure,
         "suggested_hostname": suggested_hostname,
+        "suggested_port": suggested_port,
     }
 
 
-def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
+def exposure_view(exposure: Exposure, status: Status, relay: Membership | None) -> Json:
     """Return an exposure as the API shows it."""
     access = exposure.access
     return {
         "enabled": exposure.enabled,
-        "hostname": exposure.hostname,
-        "url": public_url(exposure.hostname, relay_port),
+        "hostname": exposure.hostname or None,
+        "public_port": exposure.public_port or None,
+        "proxy_protocol": exposure.tells_visitor,
+        "url": _where(exposure, relay),
         "relay_id": exposure.relay_id,
         "access": None if access is None else {"username": access.username},
         "status": {
@@ -82,6 +90,15 @@ def exposure_view(exposure: Exposure, status: Status, relay_port: int) -> Json:
             "certificate_expires": status.certificate_expires,
         },
     }
+
+
+def _where(exposure: Exposure, relay: Membership | None) -> str:
+    """Return where visitors come to."""
+    if exposure.public_port:
+        host = relay.host if relay else "relay"
+        where = f"[{host}]" if ":" in host else host
+        return f"{exposure.target.scheme}://{where}:{exposure.public_port}"
+    return public_url(exposure.hostname, relay.port if relay else _HTTPS_PORT)
 
 
 def public_url(hostname: str, relay_port: int) -> str:

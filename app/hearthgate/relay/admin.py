@@ -6,6 +6,7 @@ Only who may write the data folder reaches the socket. The same operations work 
 relay that is not running, through `Operations`.
 """
 
+from collections.abc import Callable
 import contextlib
 import logging
 import os
@@ -22,6 +23,8 @@ from hearthgate.errors import HearthgateError
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.errors import (
+    HomeUnknownError,
+    RelayAddressMissingError,
     RelaySocketForbiddenError,
     RequestInvalidError,
     SocketPathError,
@@ -29,9 +32,12 @@ from hearthgate.relay.errors import (
 from hearthgate.relay.invitation import INVITE_LIFETIME_S, Invitation, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import Registry
+from hearthgate.relay.registry import Registry, ports_data
+from hearthgate.relay.report import home_report, relay_report
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.traffic import Traffic
+from hearthgate.wire.ports import Ports, joined, read_ports
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,10 +46,25 @@ HEALTH_PATH = "/health"
 _REQUEST_TIMEOUT_S = 20.0
 LIFETIME_LEAST_S = 60
 LIFETIME_MOST_S = 365 * 86400
+_RANGES = vol.All([vol.All(str, vol.Length(max=11))], vol.Length(max=100))
+_CLAIMS: dict[Any, object] = {
+    vol.Optional("tcp", default=list): _RANGES,
+    vol.Optional("udp", default=list): _RANGES,
+}
+_GRANT_BODY = vol.Schema(
+    {
+        vol.Optional("domains", default=list): vol.All([str], vol.Length(max=100)),
+        **_CLAIMS,
+        vol.Optional("remove", default=False): bool,
+    },
+    required=True,
+)
 _INVITE_BODY = vol.Schema(
     {
         "name": vol.All(str, vol.Length(max=100)),
-        "domains": vol.All([str], vol.Length(min=1, max=100)),
+        # None: a part of the relay's own name, or of one made of its address.
+        vol.Optional("domains", default=list): vol.All([str], vol.Length(max=100)),
+        **_CLAIMS,
         vol.Optional("lifetime_s", default=INVITE_LIFETIME_S): vol.All(
             int, vol.Range(LIFETIME_LEAST_S, LIFETIME_MOST_S)
         ),
@@ -72,9 +93,12 @@ class Operations:
         registry: Registry,
         keys: Keys,
         settings: RelaySettings,
+        *,
         sessions: Sessions | None = None,
         answers: Answers | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
+        self._traffic = traffic
         self._registry = registry
         self._keys = keys
         self._settings = settings
@@ -87,20 +111,43 @@ class Operations:
             wanted = _INVITE_BODY(body)
         except vol.Invalid as err:
             raise RequestInvalidError(reason=str(err)) from err
+        address = self._settings.address or wanted["address"]
+        domains = tuple(wanted["domains"])
+        if not domains:
+            domain = self._settings.domain_for(wanted["name"], address)
+            if domain is None:
+                raise RelayAddressMissingError
+            domains = (domain,)
         made: Invitation = await invite(
             self._registry,
             self._keys,
-            self._settings.address or wanted["address"],
+            address,
             name=wanted["name"],
-            domains=tuple(wanted["domains"]),
+            domains=domains,
             lifetime_s=wanted["lifetime_s"],
+            ports=ports_of(wanted),
         )
         return {
             "code": made.code,
             "name": made.name,
             "domains": list(made.domains),
             "expires": made.expires,
+            **ports_data(made.ports),
         }
+
+    async def grant(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Add to a home's grant or take away from it; a running relay acts at once."""
+        try:
+            wanted = _GRANT_BODY(body)
+        except vol.Invalid as err:
+            raise RequestInvalidError(reason=str(err)) from err
+        home = await self._registry.grant(
+            name, tuple(wanted["domains"]), ports_of(wanted), remove=wanted["remove"]
+        )
+        if self._sessions is not None:
+            self._sessions.regrant(home)
+        _LOGGER.info("%s: Grant changed", name)
+        return self._home(home.id)
 
     async def revoke(self, name: str) -> dict[str, Any]:
         """Remove a home or an unused code; cut what is live at once."""
@@ -121,10 +168,26 @@ class Operations:
                     "name": one.name,
                     "domains": list(one.domains),
                     "expires": one.expires,
+                    **ports_data(one.ports),
                 }
                 for one in self._registry.invites
             ],
         }
+
+    def show(self, name: str) -> dict[str, Any]:
+        """Return all about one home, or about its unused code.
+
+        Raises HomeUnknownError.
+        """
+        found = next((one for one in self._registry.homes if one.name == name), None)
+        if found is None:
+            invites = self.homes()["invites"]
+            invited = next((one for one in invites if one["name"] == name), None)
+            if invited is None:
+                raise HomeUnknownError(name=name)
+            return {**invited, "state": "invited"}
+        presence = self._sessions.presences.get(found.id) if self._sessions else None
+        return {**self._home(found.id), **home_report(presence, self._traffic)}
 
     def _home(self, home_id: str) -> dict[str, Any]:
         home = self._registry.home(home_id)
@@ -134,10 +197,19 @@ class Operations:
             "name": home.name if home else "",
             "domains": list(home.domains) if home else [],
             "paired_at": home.paired_at if home else 0,
+            **ports_data(home.ports if home else Ports()),
             "connected": session is not None,
             "parked": len(session.parked) if session else 0,
             "hostnames": sorted(presence.routes) if presence else [],
         }
+
+
+def ports_of(body: dict[str, Any]) -> Ports:
+    """Return the ports in a checked body or in an answer of ours."""
+    return Ports(
+        joined(read_ports(one) for one in body["tcp"]),
+        joined(read_ports(one) for one in body["udp"]),
+    )
 
 
 class Admin:
@@ -153,8 +225,21 @@ class Admin:
         counters: Counters,
         answers: Answers,
         settings: RelaySettings,
+        traffic: Traffic,
+        addresses: Callable[[], tuple[str, ...]],
     ) -> None:
-        self._operations = Operations(registry, keys, settings, sessions, answers)
+        self._traffic = traffic
+        self._sessions = sessions
+        self._settings = settings
+        self._addresses = addresses
+        self._operations = Operations(
+            registry,
+            keys,
+            settings,
+            sessions=sessions,
+            answers=answers,
+            traffic=traffic,
+        )
         self._pump = pump
         self._counters = counters
         self._path = settings.data / SOCKET_NAME
@@ -166,7 +251,9 @@ class Admin:
         application = web.Application(middlewares=[_errors_as_json])
         application.router.add_post("/invites", self._invite)
         application.router.add_get("/homes", self._homes)
+        application.router.add_get("/homes/{name}", self._show)
         application.router.add_delete("/homes/{name}", self._revoke)
+        application.router.add_post("/homes/{name}/grant", self._grant)
         application.router.add_get("/status", self._status)
         application.router.add_get(HEALTH_PATH, self._health)
         self._runner = web.AppRunner(application, access_log=None)
@@ -188,14 +275,18 @@ class Admin:
             self._path.unlink(missing_ok=True)
 
     async def _invite(self, request: web.Request) -> web.Response:
-        try:
-            body = await request.json()
-        except ValueError as err:
-            raise RequestInvalidError(reason="its body is no JSON") from err
+        body = await _body(request)
         return web.json_response(await self._operations.invite(body), status=201)
+
+    async def _grant(self, request: web.Request) -> web.Response:
+        name, body = request.match_info["name"], await _body(request)
+        return web.json_response(await self._operations.grant(name, body))
 
     async def _homes(self, _request: web.Request) -> web.Response:
         return web.json_response(self._operations.homes())
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return web.json_response(self._operations.show(request.match_info["name"]))
 
     async def _revoke(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -214,8 +305,19 @@ class Admin:
                 "connected": sum(home["connected"] for home in homes),
                 "visitors": len(self._pump.pairs),
                 "refused": dict(self._counters.refused),
+                "address": self._settings.address,
+                "addresses": list(self._addresses()),
+                **relay_report(self._sessions, self._traffic),
             }
         )
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = await request.json()
+    except ValueError as err:
+        raise RequestInvalidError(reason="its body is no JSON") from err
+    return body
 
 
 @web.middleware

@@ -13,7 +13,9 @@ from hearthgate.relay.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Shown:
+    """An answer, and who pushed it."""
+
     home_id: str
     key_authorization: str
     expires: float
@@ -25,7 +27,7 @@ class Answers:
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
-        self._answers: dict[tuple[str, str], _Answer] = {}
+        self._answers: dict[tuple[str, str], Shown] = {}
 
     def put(
         self, home_id: str, hostname: str, token: str, key_authorization: str
@@ -40,7 +42,7 @@ class Answers:
         if is_new and held >= self._limits.answers_per_home_max:
             return False
         expires = self._clock() + self._limits.answer_lifetime_s
-        self._answers[hostname, token] = _Answer(home_id, key_authorization, expires)
+        self._answers[hostname, token] = Shown(home_id, key_authorization, expires)
         return True
 
     def drop(self, home_id: str, hostname: str, token: str) -> None:
@@ -53,6 +55,11 @@ class Answers:
         """Show none of a home's answers any more."""
         kept = {k: one for k, one in self._answers.items() if one.home_id != home_id}
         self._answers = kept
+
+    def all(self) -> list[tuple[str, str, Shown]]:
+        """Return hostname, token and answer of all that are shown."""
+        self._forget_expired()
+        return [(*key, one) for key, one in self._answers.items()]
 
     def get(self, hostname: str, token: str) -> str | None:
         """Return the key authorization to answer with."""

@@ -22,11 +22,13 @@ from hearthgate.relay.admin import (
     Operations,
     RelayNotRunningError,
     ask,
+    ports_of,
 )
 from hearthgate.relay.errors import NoRelayDataError
 from hearthgate.relay.invitation import Invitation, invitation_text
 from hearthgate.relay.relay import STATE_NAME, open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
 from hearthgate.store import lock_folder
 from hearthgate.values import read_duration
@@ -47,6 +49,10 @@ _where = _options(
     click.option("--data", metavar="FOLDER", help="Where the relay keeps its state."),
     click.option("--settings", metavar="FILE", help="A settings file (YAML)."),
 )
+_claims = _options(
+    click.option("--tcp", multiple=True, metavar="PORTS", help="As in 25565."),
+    click.option("--udp", multiple=True, metavar="PORTS", help="As in 51820-51830."),
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -57,7 +63,8 @@ def commands() -> None:
 
 def _load(settings: str | None, **flags: object) -> RelaySettings:
     file = Path(settings) if settings else None
-    return load_settings(RelaySettings, file=file, flags=flags)
+    loaded = load_settings(RelaySettings, file=file, flags=flags)
+    return with_learned_address(loaded)
 
 
 @commands.command()
@@ -67,21 +74,30 @@ def _load(settings: str | None, **flags: object) -> RelaySettings:
 @click.option("--http-port", help="Port for redirects and ACME answers (80).")
 @click.option("--bind", help="IP addresses to listen on, with commas between.")
 @click.option("--log-level", help="debug, info, warning or error.")
-def run(data: str | None, settings: str | None, **flags: str | None) -> None:
+@click.option(
+    "--take-over", is_flag=True, help="Replace the relay that runs, losing no visitor."
+)
+def run(
+    *, data: str | None, settings: str | None, take_over: bool, **flags: str | None
+) -> None:
     """Run the relay until it is stopped."""
     level = flags.pop("log_level")
     loaded = _load(settings, data=data, **flags, **{"log.level": level})
     set_up_log(loaded.log.level, loaded.log.format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(loaded))
+        runner.run(serve(loaded, take_over=take_over))
 
 
 @commands.command()
 @_where
 @click.option("--address", help="The relay's address, if its settings do not say it.")
 @click.option(
-    "--domain", "domains", multiple=True, required=True, help="May be given repeatedly."
+    "--domain",
+    "domains",
+    multiple=True,
+    help="May be given repeatedly. Without it, a name below the relay's own.",
 )
+@_claims
 @click.option("--name", required=True, help="What the home is called, as in cottage.")
 @click.option("--valid", default="24h", show_default=True, help="How long it works.")
 @_as_json
@@ -91,15 +107,25 @@ def invite(
     settings: str | None,
     address: str | None,
     domains: tuple[str, ...],
+    tcp: tuple[str, ...],
+    udp: tuple[str, ...],
     name: str,
     valid: str,
     as_json: bool,
 ) -> None:
-    """Make a pairing code for a home that may use DOMAIN and all names below."""
+    """Make a pairing code for a home that may use DOMAIN and all names below.
+
+    Without a domain of your own leave --domain out: the home gets a name below the
+    relay's, or below one that is made of its IP address.
+
+    With --tcp and --udp it may also use these public ports.
+    """
     loaded = _load(settings, data=data, address=address)
     body = {
         "name": name,
         "domains": list(domains),
+        "tcp": list(tcp),
+        "udp": list(udp),
         "lifetime_s": _lifetime_s(valid),
         "address": loaded.address,
     }
@@ -108,7 +134,11 @@ def invite(
         click.echo(json.dumps(made))
         return
     invitation = Invitation(
-        made["code"], made["name"], tuple(made["domains"]), made["expires"]
+        made["code"],
+        made["name"],
+        tuple(made["domains"]),
+        made["expires"],
+        ports_of(made),
     )
     click.echo(invitation_text(invitation))
 
@@ -141,6 +171,67 @@ def homes(data: str | None, settings: str | None, *, as_json: bool) -> None:
     from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_homes(answer)
+
+
+@commands.command()
+@_where
+@click.argument("name")
+@click.option("--domain", "domains", multiple=True, help="May be given repeatedly.")
+@_claims
+@click.option("--remove", is_flag=True, help="Take away instead of adding.")
+@_as_json
+def grant(
+    *,
+    data: str | None,
+    settings: str | None,
+    name: str,
+    domains: tuple[str, ...],
+    tcp: tuple[str, ...],
+    udp: tuple[str, ...],
+    remove: bool,
+    as_json: bool,
+) -> None:
+    """Let the home NAME use more domains or ports, or with --remove fewer.
+
+    Works at once, also while the relay is running; what is taken away is cut.
+    """
+    if not (domains or tcp or udp):
+        raise click.UsageError("Say what with --domain, --tcp or --udp.")
+    body = {
+        "domains": list(domains),
+        "tcp": list(tcp),
+        "udp": list(udp),
+        "remove": remove,
+    }
+    path = f"/homes/{quote(name, safe='')}/grant"
+    loaded = _load(settings, data=data)
+    home = _do(loaded, "POST", path, body, lambda one: one.grant(name, body))
+    if as_json:
+        click.echo(json.dumps(home))
+        return
+    held = ", ".join(home["domains"]) or "no domain"
+    ports = ports_of(home)
+    click.echo(f"The home {name} may use {held}{f' and ports {ports}' * bool(ports)}.")
+
+
+@commands.command()
+@_where
+@click.argument("name")
+@_as_json
+def show(data: str | None, settings: str | None, name: str, *, as_json: bool) -> None:
+    """Show all about the home NAME, or about its unused code."""
+
+    async def found(operations: Operations) -> dict[str, Any]:
+        return operations.show(name)
+
+    path = f"/homes/{quote(name, safe='')}"
+    answer = _do(_load(settings, data=data), "GET", path, None, found)
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+
+    tables.show_home(answer)
 
 
 @commands.command()

@@ -10,11 +10,13 @@ wire/control.py; what they mean for visitors is in sessions.py.
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+import contextlib
 import functools
 import json
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
@@ -25,7 +27,9 @@ from hearthgate.errors import HearthgateError
 from hearthgate.relay.addresses import AddressBook, address_key
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
@@ -38,6 +42,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,
+    DATAGRAM_PATH,
     PAIR_PATH,
     SUPPORTED_PROTOCOLS,
 )
@@ -51,6 +56,7 @@ _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
 _PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
+FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -73,7 +79,10 @@ class ControlEndpoint:
         answers: Answers,
         limits: Limits,
         counters: Counters,
-        addresses: Sequence[str],
+        addresses: Callable[[str | None], tuple[str, ...]],
+        forwards: Forwards,
+        datagrams: Datagrams,
+        datagram_port: int,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
@@ -82,7 +91,10 @@ class ControlEndpoint:
         self._answers = answers
         self._limits = limits
         self._counters = counters
-        self._addresses = tuple(addresses)
+        self._addresses = addresses
+        self._forwards = forwards
+        self._datagrams = datagrams
+        self._datagram_port = datagram_port
         self._clock = clock
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
@@ -132,7 +144,9 @@ class ControlEndpoint:
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except OSError as err:  # ssl.SSLError is one
-            self._counters.refuse("a broken control handshake", f"{peer[0]}: {err}")
+            self._counters.refuse(
+                "a broken control handshake", str(err), address=peer[0]
+            )
             sock.close()
             guard.lose()
 
@@ -144,13 +158,15 @@ class ControlEndpoint:
                 return await self._pair(request)
             if (request.method, request.path) == ("GET", CONTROL_PATH):
                 return await self._control(request)
+            if (request.method, request.path) == ("GET", DATAGRAM_PATH):
+                return await self._datagram_stream(request)
         except HearthgateError as err:
             return web.json_response({"error": err.as_dict()}, status=err.status)
         return web.Response(status=404, text="Not found.\n")
 
     async def _pair(self, request: web.BaseRequest) -> web.Response:
         if not self._pairings.allow(address_key(request.remote or "")):
-            self._counters.refuse("pairing too often", request.remote or "")
+            self._counters.refuse("pairing too often", address=request.remote or "")
             raise PairingTooOftenError
         secret, certificate_request = await _pair_body(request)
         signed: list[SignedHome] = []
@@ -162,7 +178,7 @@ class ControlEndpoint:
         try:
             home = await self._registry.join(secret, sign)
         except HearthgateError as err:
-            self._counters.refuse("a pairing", f"{request.remote}: {err}")
+            self._counters.refuse("a pairing", str(err), address=request.remote or "")
             raise
         _LOGGER.info("%s: Paired from %s", home.name, request.remote)
         return web.json_response(
@@ -178,7 +194,9 @@ class ControlEndpoint:
     async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
         home = self._home_of(request)
         if home is None:
-            self._counters.refuse("a home that is not paired", request.remote or "")
+            self._counters.refuse(
+                "a home that is not paired", address=request.remote or ""
+            )
             return web.json_response(
                 {
                     "error": {
@@ -202,6 +220,43 @@ class ControlEndpoint:
             await self._hold(home, socket_, request)
         finally:
             # A peer that vanished never answers a close; do not wait for it.
+            if transport is not None:
+                transport.abort()
+        return socket_
+
+    async def _datagram_stream(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Carry a home's datagrams while UDP does not come through."""
+        home = self._home_of(request)
+        if home is None:
+            return web.Response(status=403, text="This home is not paired.\n")
+        socket_ = web.WebSocketResponse(
+            heartbeat=self._limits.control_ping_s,
+            max_msg_size=CONTROL_MESSAGE_MAX_BYTES + 64,
+            compress=False,
+            timeout=_SHUTDOWN_S,
+        )
+        await socket_.prepare(request)
+        self._guards[request.protocol].keep()
+        transport = request.transport
+        outbox: asyncio.Queue[bytes] = asyncio.Queue(_OUTBOX_MAX)
+
+        def send(message: bytes) -> None:
+            with contextlib.suppress(asyncio.QueueFull):  # dropped, as by a line
+                outbox.put_nowait(message)
+
+        if not self._datagrams.set_stream(home.id, send):
+            return socket_
+        sender = self._tasks.start(
+            _send_datagrams(outbox, socket_), f"datagrams to {home.name}"
+        )
+        try:
+            async for frame in socket_:
+                if frame.type is not WSMsgType.BINARY:
+                    break
+                self._datagrams.from_stream(home.id, frame.data)
+        finally:
+            sender.cancel()
+            self._datagrams.end_stream(home.id, send)
             if transport is not None:
                 transport.abort()
         return socket_
@@ -247,11 +302,18 @@ class ControlEndpoint:
             if transport is not None:
                 loop.call_later(_SHUTDOWN_S, transport.abort)
 
-        if self._registry.home(home.id) is None:  # revoked while its hello was awaited
+        # Stopping: it comes back to whoever serves then. Or it was revoked meanwhile.
+        if self._sessions.stopping or self._registry.home(home.id) is None:
             return
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
-        send(self._welcome(session, version))
+        session.features = frozenset(hello.features)
+        self._datagrams.attach(session)
+        local = transport.get_extra_info("sockname") if transport else None
+        session.since = time.time()
+        session.software = hello.software
+        session.remote = request.remote or ""
+        send(self._welcome(session, version, local[0] if local else None))
         began = self._clock()
         _LOGGER.info(
             "%s: Connected from %s with Hearthgate %s, session %d",
@@ -269,6 +331,7 @@ class ControlEndpoint:
         finally:
             sender.cancel()
             self._sessions.finish(session)
+            self._datagrams.detach(home.id, session)
             held_s = self._clock() - began
             _LOGGER.info(
                 "%s: Session %d ended after %d s: %s",
@@ -278,7 +341,9 @@ class ControlEndpoint:
                 why,
             )
 
-    def _welcome(self, session: Session, version: int) -> messages.Welcome:
+    def _welcome(
+        self, session: Session, version: int, dialled: str | None
+    ) -> messages.Welcome:
         home = session.presence.home
         return messages.Welcome(
             protocol=version,
@@ -287,9 +352,14 @@ class ControlEndpoint:
             channel_key=session.key,
             home=home.name,
             domains=home.domains,
-            addresses=self._addresses,
+            addresses=self._addresses(dialled),
             channels_max=self._limits.channels_per_home_max,
             software=__version__,
+            features=FEATURES,
+            tcp=home.ports.tcp,
+            udp=home.ports.udp,
+            certificate=self._keys.sealing_certificate,
+            datagram_port=self._datagram_port,
         )
 
     async def _receive(self, session: Session, socket_: web.WebSocketResponse) -> str:
@@ -334,6 +404,9 @@ class ControlEndpoint:
                 for why in refused.values():
                     self._counters.refuse("a hostname", why, home=home.name)
                 return _published(message.id, refused)
+            case messages.Forwards():
+                refused = self._forwards.declare(session, message.forwards)
+                return messages.Forwarded(message.id, refused)
             case messages.Answer():
                 return self._show_answer(home, message)
             case messages.DropAnswer():
@@ -379,6 +452,14 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         if len(raw) > _PAIR_BODY_MAX_BYTES:
             raise ValueError("its body is too long")
     return bytes(raw)
+
+
+async def _send_datagrams(
+    outbox: asyncio.Queue[bytes], socket_: web.WebSocketResponse
+) -> None:
+    with contextlib.suppress(ConnectionError):  # the receiving side finds out too
+        while True:
+            await socket_.send_bytes(await outbox.get())
 
 
 async def _send_all(

@@ -26,7 +26,7 @@ _REST_S = 0.1
 OnConnection = Callable[[socket.socket, Endpoint], None]
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, visitors_speak_first: bool = True) -> socket.socket:
     """Return a listening socket whose connections are made for passing bytes on.
 
     Accepted sockets inherit the options on Linux. Raises OSError.
@@ -38,9 +38,10 @@ def listen(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Everybody who comes here speaks first: wake us when there is something to
-        # read, which saves a turn of the loop for each connection (tcp(7)).
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
+        if visitors_speak_first:
+            # Wake us when there is something to read, which saves a turn of the loop
+            # for each connection (tcp(7)).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         # A NAT forgets a silent mapping after some minutes, the worst after one.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 45)
@@ -81,6 +82,11 @@ class Doorway:
         port: int = self._listeners[0].getsockname()[1]
         return port
 
+    @property
+    def listeners(self) -> tuple[socket.socket, ...]:
+        """The listening sockets, which stay this doorway's."""
+        return tuple(self._listeners)
+
     def open(self) -> None:
         """Begin to accept."""
         for listener in self._listeners:
@@ -106,7 +112,7 @@ class Doorway:
             return
         why = self._book.enter(address[0])
         if why:
-            self._counters.refuse(why, address[0])
+            self._counters.refuse(why, address=address[0])
             sock.close()
             return
         sock.setblocking(False)  # noqa: FBT003

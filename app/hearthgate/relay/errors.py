@@ -77,6 +77,31 @@ class DomainIsRelayError(HearthgateError):
     status = 409
 
 
+class PortsTakenError(HearthgateError):
+    """Raise if ports overlap with what another home holds."""
+
+    code = "ports_taken"
+    message = (
+        "{protocol} port {ports} overlaps with {other}, which belongs to the home "
+        "{home}."
+    )
+    hint = "Choose other ports: hearthgate relay homes shows who holds which."
+    status = 409
+
+
+class PortsOutsideError(HearthgateError):
+    """Raise if ports are outside what the relay gives away."""
+
+    code = "ports_outside"
+    message = (
+        "This relay does not give away {protocol} port {ports}. It gives {allowed}."
+    )
+    hint = (
+        "Choose ports in this range, or change forward_ports in the relay's settings."
+    )
+    status = 409
+
+
 class HomeUnknownError(HearthgateError):
     """Raise if no home or unused code has this name."""
 

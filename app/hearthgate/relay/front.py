@@ -100,13 +100,19 @@ class Front:
         for arrival in list(self._arrivals):
             self._end(arrival)
 
+    def move_to(self, take: Callable[[socket.socket], None]) -> None:
+        """Give away every connection that was not handed on, with nothing read."""
+        for arrival in list(self._arrivals):
+            self._release(arrival)
+            take(arrival.sock)
+
     def sweep(self) -> None:
         """End connections whose first bytes did not come in time."""
         deadline = self._clock() - self._limits.hello_deadline_s
         for arrival in list(self._arrivals):
             if arrival.since > deadline:
                 break
-            self._counters.refuse("nothing said in time", arrival.peer[0])
+            self._counters.refuse("nothing said in time", address=arrival.peer[0])
             self._end(arrival)
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
@@ -132,12 +138,12 @@ class Front:
         elif data.startswith(CHANNEL_MAGIC[: len(data)]):
             self._look_at_preamble(arrival, data, events)
         elif data.startswith(_HTTP_METHODS):
-            self._counters.refuse("plain HTTP on the TLS port", arrival.peer[0])
+            self._counters.refuse("plain HTTP on the TLS port", address=arrival.peer[0])
             self._say_use_https(arrival)
         elif any(method.startswith(data) for method in _HTTP_METHODS):
             self._wait_for(arrival, len(data) + 1, events)
         else:
-            self._counters.refuse("neither TLS nor a channel", arrival.peer[0])
+            self._counters.refuse("neither TLS nor a channel", address=arrival.peer[0])
             self._end(arrival)
 
     def _look_at_hello(self, arrival: _Arrival, data: bytes, events: int) -> None:
@@ -153,7 +159,7 @@ class Front:
                     return
                 why = self._inside.enter(arrival.peer[0])
                 if why:
-                    self._counters.refuse(why, arrival.peer[0])
+                    self._counters.refuse(why, address=arrival.peer[0])
                     self._end(arrival)
                     return
                 self._release(arrival)
@@ -163,7 +169,7 @@ class Front:
                 self._wait_for(arrival, len(data) + more.missing, events)
             case NotHello() as fault:
                 self._counters.refuse(
-                    "a broken hello", f"{arrival.peer[0]}: {fault.reason}"
+                    "a broken hello", fault.reason, address=arrival.peer[0]
                 )
                 self._end(arrival)
 
@@ -180,14 +186,14 @@ class Front:
             session = self._sessions.by_id.get(preamble.session_id)
         if preamble is None or session is None:
             # A session that was just replaced leaves some behind; no reason to shout.
-            self._counters.refuse("a channel of no session", arrival.peer[0])
+            self._counters.refuse("a channel of no session", address=arrival.peer[0])
             self._end(arrival)
             return
         why = session.accepts(preamble)
         if why or len(data) > PREAMBLE_BYTES:
             why = why or "a channel that talks out of turn"
             home = session.presence.home.name
-            self._counters.refuse(why, arrival.peer[0], home=home)
+            self._counters.refuse(why, home=home, address=arrival.peer[0])
             self._end(arrival)
             return
         try:

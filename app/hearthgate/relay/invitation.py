@@ -9,6 +9,7 @@ from hearthgate.relay.keys import Keys
 from hearthgate.relay.registry import Registry
 from hearthgate.wire.names import parse_address
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
+from hearthgate.wire.ports import NO_PORTS, Ports
 
 INVITE_LIFETIME_S = 24 * 3600
 
@@ -21,6 +22,7 @@ class Invitation:
     name: str
     domains: tuple[str, ...]
     expires: int  # Unix time
+    ports: Ports = NO_PORTS
 
 
 async def invite(
@@ -31,6 +33,7 @@ async def invite(
     name: str,
     domains: tuple[str, ...],
     lifetime_s: int = INVITE_LIFETIME_S,
+    ports: Ports = NO_PORTS,
 ) -> Invitation:
     """Make a pairing code for a home.
 
@@ -39,10 +42,11 @@ async def invite(
     if address is None:
         raise RelayAddressMissingError
     host, port = parse_address(address)
-    secret = await registry.invite(name, domains, lifetime_s)
+    secret = await registry.invite(name, domains, lifetime_s, ports)
     made = next(one for one in registry.invites if one.name == name)
     code = PairingCode(host, port, keys.fingerprint, secret, made.expires)
-    return Invitation(write_pairing_code(code), name, made.domains, made.expires)
+    text = write_pairing_code(code)
+    return Invitation(text, name, made.domains, made.expires, made.ports)
 
 
 def invitation_text(invitation: Invitation) -> str:
@@ -53,6 +57,8 @@ def invitation_text(invitation: Invitation) -> str:
     segno.make(invitation.code, error="l").terminal(picture, compact=True, border=2)
     expires = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(invitation.expires))
     domains = ", ".join(f"{one} and names below" for one in invitation.domains)
+    if invitation.ports:
+        domains = f"{domains}, ports {invitation.ports}"
     return (
         f"{picture.getvalue()}\n"
         f"Pairing code for the home “{invitation.name}” ({domains}):\n\n"

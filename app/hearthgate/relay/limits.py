@@ -69,6 +69,22 @@ class Limits:
     pairing_attempts_per_minute: int = setting(_COUNT, 30)
     # More than any home has services; one message carries them all.
     hostnames_per_home_max: int = setting(_COUNT, 200)
+    # Each is one or two listening sockets, and one message carries them all.
+    forwards_per_home_max: int = setting(_COUNT, 100)
+    # A game server has tens of players, a WireGuard hub tens of peers. About 600 bytes
+    # each, and two descriptors at home.
+    flows_per_home_max: int = setting(_COUNT, 1_024)
+    # A household behind one address, some with several games at once.
+    flows_per_address_max: int = setting(_COUNT, 64)
+    # RFC 4787 §4.3 asks NATs for two minutes.
+    flow_idle_s: float = setting(_SECONDS, 180.0)
+    # Somebody who never went on after our answer may be a forged address.
+    unproven_flow_idle_s: float = setting(_SECONDS, 30.0)
+    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or
+    # three times what it sent (as in RFC 9000 §8.1), whichever is more.
+    unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
+    # Homes say hello every 15 s; without two of them UDP is not used towards a home.
+    datagram_path_s: float = setting(_SECONDS, 45.0)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
     # whole home after a restore.
     answers_per_home_max: int = setting(_COUNT, 100)

@@ -11,13 +11,24 @@ hostnames, TLS or homes; never logs content.
 import asyncio
 from collections.abc import Callable
 import socket
+from typing import Protocol
 
 from hearthgate.poller import READABLE, WRITABLE, Poller
 
 KIB = 1024
 BUFFER_BYTES = 256 * KIB
 
-PairDone = Callable[["Pair"], None]
+PairDone = Callable[["Carried"], None]
+
+
+class Carried(Protocol):
+    """A visitor on its channel, however its bytes are carried."""
+
+    tick: int  # of the pump, when something last moved
+    closed: bool
+
+    def close(self) -> None:
+        """Close both sockets and report; twice does no harm."""
 
 
 class _End:
@@ -187,7 +198,7 @@ class Pump:
         self.poller = poller
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
-        self.pairs: set[Pair] = set()
+        self.pairs: set[Carried] = set()
         self.tick = 0  # advanced by the owner: the clock of `close_idle`
         self._empty: asyncio.Future[None] | None = None
 
@@ -223,7 +234,7 @@ class Pump:
             pair.close()
         return len(idle)
 
-    def left(self, pair: Pair) -> None:
+    def left(self, pair: Carried) -> None:
         """Forget a closed pair."""
         self.pairs.discard(pair)
         if not self.pairs and self._empty is not None:

@@ -1,6 +1,7 @@
 """Which homes exist, what each may claim, and which codes wait to be used.
 
-    invite ──pairing──▶ home {name, certificate, domains} ──revoke──▶ gone
+    invite ──pairing──▶ home {name, certificate, domains, ports} ──revoke──▶ gone
+                                    ▲ grant
 
 The value is frozen and stored as one YAML file; an edit makes a new value, writes it,
 and only then becomes visible. Sessions are not here: this is what survives a restart.
@@ -26,15 +27,28 @@ from hearthgate.relay.errors import (
     InviteUsedError,
     NameInvalidError,
     NameTakenError,
+    PortsOutsideError,
+    PortsTakenError,
     TooManyError,
 )
 from hearthgate.relay.limits import Limits
 from hearthgate.store import YamlStore
 from hearthgate.wire.constants import PAIRING_SECRET_BYTES
 from hearthgate.wire.names import is_below, normalise_hostname
+from hearthgate.wire.ports import (
+    NO_PORTS,
+    PortRange,
+    Ports,
+    PortsInvalidError,
+    Protocol,
+    joined,
+    read_ports,
+)
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _USED_KEPT_S = 30 * 86400  # so that a code used twice gets its own message for a month
+_RANGES_MAX = 1000
+REGISTRY_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ class Home:
     name: str
     domains: tuple[str, ...]  # each name and all below
     paired_at: int  # Unix time
+    ports: Ports = NO_PORTS
 
     def covers(self, hostname: str) -> bool:
         """Tell whether the grant allows a hostname."""
@@ -60,6 +75,7 @@ class Invite:
     domains: tuple[str, ...]
     expires: int  # Unix time
     used: bool = False
+    ports: Ports = NO_PORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +94,27 @@ _HEX = vol.Match(r"[0-9a-f]{64}\Z")
 _DOMAINS = vol.All([normalise_hostname], vol.Length(max=1000), vol.Coerce(tuple))
 _HOME_NAME = vol.Match(_NAME.pattern + r"\Z")
 _TIME = vol.All(int, vol.Range(0, 1 << 40))
+
+
+def _range(value: object) -> PortRange:
+    try:
+        return read_ports(str(value))  # YAML makes a number of a single port
+    except PortsInvalidError as err:
+        raise vol.Invalid(str(err)) from err
+
+
+_PORTS = vol.All([_range], vol.Length(max=_RANGES_MAX), joined)
+_PORT_KEYS = {"tcp": _PORTS, "udp": _PORTS}
 SCHEMA = vol.Schema(
     {
         "homes": [
-            {"id": _HEX, "name": _HOME_NAME, "domains": _DOMAINS, "paired_at": _TIME}
+            {
+                "id": _HEX,
+                "name": _HOME_NAME,
+                "domains": _DOMAINS,
+                "paired_at": _TIME,
+                **_PORT_KEYS,
+            }
         ],
         "invites": [
             {
@@ -90,6 +123,7 @@ SCHEMA = vol.Schema(
                 "domains": _DOMAINS,
                 "expires": _TIME,
                 "used": bool,
+                **_PORT_KEYS,
             }
         ],
     },
@@ -97,12 +131,33 @@ SCHEMA = vol.Schema(
 )
 
 
+def _with_ports(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew no ports."""
+    return {
+        name: [{**one, "tcp": [], "udp": []} for one in data[name]]
+        for name in ("homes", "invites")
+    }
+
+
+MIGRATIONS = {1: _with_ports}
+
+
 def load(data: dict[str, Any]) -> Registered:
     """Return the value of data that the schema has checked."""
     return Registered(
-        homes=tuple(Home(**home) for home in data["homes"]),
-        invites=tuple(Invite(**invite) for invite in data["invites"]),
+        homes=tuple(Home(**_ports_read(home)) for home in data["homes"]),
+        invites=tuple(Invite(**_ports_read(one)) for one in data["invites"]),
     )
+
+
+def _ports_read(data: dict[str, Any]) -> dict[str, Any]:
+    rest = {key: value for key, value in data.items() if key not in _PORT_KEYS}
+    return {**rest, "ports": Ports(data["tcp"], data["udp"])}
+
+
+def ports_data(ports: Ports) -> dict[str, list[str]]:
+    """Return ports as plain data."""
+    return {one.value: [str(each) for each in ports.of(one)] for one in Protocol}
 
 
 def dump(value: Registered) -> dict[str, Any]:
@@ -114,6 +169,7 @@ def dump(value: Registered) -> dict[str, Any]:
                 "name": home.name,
                 "domains": list(home.domains),
                 "paired_at": home.paired_at,
+                **ports_data(home.ports),
             }
             for home in value.homes
         ],
@@ -124,6 +180,7 @@ def dump(value: Registered) -> dict[str, Any]:
                 "domains": list(invite.domains),
                 "expires": invite.expires,
                 "used": invite.used,
+                **ports_data(invite.ports),
             }
             for invite in value.invites
         ],
@@ -140,11 +197,16 @@ class Registry:
         *,
         relay_name: str | None,
         clock: Callable[[], float],
+        forward_ports: PortRange | None = None,
     ) -> None:
-        """Read the store. Blocking. Raises what the store raises."""
+        """Read the store. Blocking. Raises what the store raises.
+
+        forward_ports: from which ports grants may take; None: there are no forwards.
+        """
         self._store = store
         self._limits = limits
         self._relay_name = relay_name
+        self._forward_ports = forward_ports
         self._clock = clock
         self._value = Registered()
         self._holders: dict[str, Home] = {}  # by granted domain
@@ -182,19 +244,25 @@ class Registry:
         return found
 
     async def invite(
-        self, name: str, domains: tuple[str, ...], lifetime_s: int
+        self,
+        name: str,
+        domains: tuple[str, ...],
+        lifetime_s: int,
+        ports: Ports = NO_PORTS,
     ) -> bytes:
         """Make an invite; return the secret for its code.
 
         Raises NameInvalidError, NameTakenError, DomainTakenError, DomainIsRelayError,
-        HostnameInvalidError, TooManyError and what the store raises.
+        HostnameInvalidError, PortsTakenError, PortsOutsideError, TooManyError and what
+        the store raises.
         """
         wanted = tuple(dict.fromkeys(normalise_hostname(one) for one in domains))
         secret = secrets.token_bytes(PAIRING_SECRET_BYTES)
 
         def edit(value: Registered) -> Registered:
-            self._check(value, name, wanted)
-            made = Invite(_hash(secret), name, wanted, int(self._clock()) + lifetime_s)
+            self._check(value, name, wanted, ports)
+            expires = int(self._clock()) + lifetime_s
+            made = Invite(_hash(secret), name, wanted, expires, ports=ports)
             kept = [one for one in value.invites if self._is_worth_keeping(one)]
             if len(kept) >= self._limits.invites_max:
                 raise TooManyError(
@@ -218,12 +286,13 @@ class Registry:
 
         def edit(value: Registered) -> Registered:
             invite = self._usable(value, secret)
-            self._check(value, invite.name, invite.domains, but=invite)
+            self._check(value, invite.name, invite.domains, invite.ports, but=invite)
             home = Home(
                 id=home_id(invite.name),
                 name=invite.name,
                 domains=invite.domains,
                 paired_at=int(self._clock()),
+                ports=invite.ports,
             )
             joined.append(home)
             invites = tuple(
@@ -252,6 +321,50 @@ class Registry:
 
         await self._edit(edit)
         return gone[0] if gone else None
+
+    async def grant(
+        self,
+        name: str,
+        domains: tuple[str, ...],
+        ports: Ports,
+        *,
+        remove: bool = False,
+    ) -> Home:
+        """Add to a home's grant, or take away from it; return the home as it is then.
+
+        Raises HomeUnknownError and what `invite` raises.
+        """
+        wanted = tuple(dict.fromkeys(normalise_hostname(one) for one in domains))
+        changed: list[Home] = []
+
+        def edit(value: Registered) -> Registered:
+            home = next((one for one in value.homes if one.name == name), None)
+            if home is None:
+                raise HomeUnknownError(name=name)
+            if remove:
+                kept = tuple(one for one in home.domains if one not in wanted)
+                edited = replace(home, domains=kept, ports=home.ports.minus(ports))
+            else:
+                self._check_claims(value, wanted, ports, but=home)
+                edited = replace(
+                    home,
+                    domains=tuple(dict.fromkeys((*home.domains, *wanted))),
+                    ports=home.ports.plus(ports),
+                )
+            changed.append(edited)
+            homes = tuple(edited if one is home else one for one in value.homes)
+            return replace(value, homes=homes)
+
+        await self._edit(edit)
+        return changed[0]
+
+    async def freeze(self) -> None:
+        """Let no edit begin: another process is about to own the store."""
+        await self._editing.acquire()
+
+    def thaw(self) -> None:
+        """Let edits begin again."""
+        self._editing.release()
 
     async def _edit(self, edit: Callable[[Registered], Registered]) -> None:
         async with self._editing:
@@ -285,30 +398,54 @@ class Registry:
         value: Registered,
         name: str,
         domains: tuple[str, ...],
+        ports: Ports,
         *,
         but: Invite | None = None,
     ) -> None:
-        """Refuse names and domains that others hold, or will hold once they pair."""
+        """Refuse names and claims that others hold, or will hold once they pair."""
         if not _NAME.fullmatch(name):
             raise NameInvalidError(name=name[:80])
         if len(value.homes) >= self._limits.homes_max:
             raise TooManyError(
                 limit=self._limits.homes_max, what="homes", setting="limits.homes_max"
             )
+        if any(other.name == name for other in self._others(value, but)):
+            raise NameTakenError(name=name)
+        self._check_claims(value, domains, ports, but=but)
+
+    def _others(
+        self, value: Registered, but: Home | Invite | None
+    ) -> list[Home | Invite]:
+        """Return who holds something, or will once it pairs."""
         now = self._clock()
-        pending = [
-            one
-            for one in value.invites
-            if not one.used and one.expires > now and one != but
-        ]
-        others: list[Home | Invite] = [*value.homes, *pending]
-        for other in others:
-            if other.name == name:
-                raise NameTakenError(name=name)
+        pending = [one for one in value.invites if not one.used and one.expires > now]
+        holders: list[Home | Invite] = [*value.homes, *pending]
+        return [one for one in holders if one != but]
+
+    def _check_claims(
+        self,
+        value: Registered,
+        domains: tuple[str, ...],
+        ports: Ports,
+        *,
+        but: Home | Invite | None,
+    ) -> None:
+        for other in self._others(value, but):
             _check_overlap(domains, other)
+            _check_ports(ports, other)
         for domain in domains:
             if self._relay_name and is_below(self._relay_name, domain):
                 raise DomainIsRelayError(domain=domain, relay=self._relay_name)
+        for protocol in Protocol:
+            for one in ports.of(protocol):
+                self._check_range(protocol, one)
+
+    def _check_range(self, protocol: Protocol, ports: PortRange) -> None:
+        allowed = self._forward_ports
+        if allowed is None or not ports.within(allowed):
+            raise PortsOutsideError(
+                protocol=protocol.upper(), ports=ports, allowed=allowed or "none"
+            )
 
 
 def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:
@@ -320,3 +457,16 @@ def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:
             if isinstance(other, Home):
                 raise DomainTakenError(domain=domain, other=held, home=other.name)
             raise DomainPromisedError(domain=domain, other=held, name=other.name)
+
+
+def _check_ports(ports: Ports, other: Home | Invite) -> None:
+    for protocol in Protocol:
+        for one in ports.of(protocol):
+            for held in other.ports.of(protocol):
+                if one.overlaps(held):
+                    raise PortsTakenError(
+                        protocol=protocol.upper(),
+                        ports=one,
+                        other=held,
+                        home=other.name,
+                    )

@@ -10,11 +10,9 @@ relay.sock ─▶ Admin                        `hearthgate relay …`
 import asyncio
 from collections.abc import Callable
 import contextlib
-import errno
 import logging
 from pathlib import Path
 import resource
-import socket
 import time
 
 from hearthgate.errors import HearthgateError
@@ -30,19 +28,37 @@ from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.doorway import Doorway, listen
+from hearthgate.relay.datagrams import Datagrams
+from hearthgate.relay.doorway import Doorway
+from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
+from hearthgate.relay.handover import HandOver, TakeOver
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.listening import open_listeners
+from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
 from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import SCHEMA, Registered, Registry, dump, load
+from hearthgate.relay.registry import (
+    MIGRATIONS,
+    REGISTRY_VERSION,
+    SCHEMA,
+    Registered,
+    Registry,
+    dump,
+    load,
+)
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
+from hearthgate.relay.succession import Door, Inheritance, inherit
+from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
-from hearthgate.store import YamlStore, lock_folder
+from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
+from hearthgate.store import YamlStore, keep_lock, lock_folder
+from hearthgate.wire.control import Forward
 from hearthgate.wire.names import is_ip, parse_address
+from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -50,35 +66,31 @@ _LOGGER = logging.getLogger(__name__)
 _SWEEP_S = 0.25
 _SWEEPS_PER_TICK = 40  # the pump's idle clock ticks every ten seconds
 _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
+_EMPTY_LOOK_S = 0.05
 _FIRST_HOME = "home"
 STATE_NAME = "relay.yaml"
 _DESCRIPTORS_PER_VISITOR = 3  # its own, its channel's, and a share of parked ones
-
-
-class PortInUseError(HearthgateError):
-    """Raise if a port cannot be listened on."""
-
-    code = "port_not_available"
-    message = "The relay cannot listen on {host} port {port}: {reason}."
-    hint = (
-        "Stop what uses the port (ss -ltnp shows it), or choose another one with "
-        "--https-port and --http-port."
-    )
 
 
 def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Registry:
     """Return the registry of a data folder that the caller has locked. Blocking."""
     store = YamlStore[Registered](
         settings.data / STATE_NAME,
-        version=1,
+        version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
         dump=dump,
         empty=Registered,
-        migrations={},
+        migrations=MIGRATIONS,
         title="Homes of this Hearthgate relay",
     )
-    return Registry(store, settings.limits, relay_name=_own_name(settings), clock=clock)
+    return Registry(
+        store,
+        settings.limits,
+        relay_name=_own_name(settings),
+        clock=clock,
+        forward_ports=settings.forward_ports,
+    )
 
 
 def open_keys(folder: Path, registry: Registry) -> Keys:
@@ -102,21 +114,35 @@ def _own_name(settings: RelaySettings) -> str | None:
 class Relay:
     """A running relay. Make it, `run` it once, in a loop of its own."""
 
-    def __init__(self, settings: RelaySettings) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        lock: int,
+        inheritance: Inheritance | None = None,
+    ) -> None:
         """Open the data folder, which the caller has locked. Blocking.
 
-        Raises HearthgateError for what the user can mend.
+        lock: the descriptor of that lock. inheritance: what a running relay has handed
+        over, whose listening sockets this one takes over. Raises HearthgateError for
+        what the user can mend.
         """
         self._settings = settings
         self._is_stopping = False
         limits = settings.limits
+        inherited = inheritance.listeners if inheritance else []
         loop = asyncio.get_running_loop()
         clock = time.monotonic
         self._registry = open_registry(settings, time.time)
         self._keys = open_keys(settings.data, self._registry)
         self._poller = Poller(loop)
         self._pump = Pump(self._poller)
-        self._counters = Counters(clock=clock, log_period_s=limits.log_period_s)
+        self._counters = Counters(
+            clock=clock,
+            log_period_s=limits.log_period_s,
+            tell_addresses=settings.log.addresses,
+        )
+        self._traffic = Traffic()
+        self._whereabouts = Whereabouts(settings)
         self._sessions = Sessions(self._poller, limits, clock=clock)
         self._visitors = Visitors(
             self._sessions,
@@ -128,8 +154,38 @@ class Relay:
             relay=_own_endpoint(settings),
             clock=clock,
             loop=loop,
+            traffic=self._traffic,
+            log=settings.log.visitors,
         )
         answers = Answers(limits, clock=clock)
+        inside = AddressBook(
+            total_max=_visitors_max(limits),
+            per_address_max=limits.visitors_per_address_max,
+        )
+        tls_listeners = open_listeners(settings.bind, settings.https_port, inherited)
+        https_port = int(tls_listeners[0].getsockname()[1])
+        self._datagrams = Datagrams(
+            poller=self._poller,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            port=https_port,
+            clock=clock,
+            inherited=inherited,
+        )
+        self._forwards = Forwards(
+            visitors=self._visitors,
+            sessions=self._sessions,
+            poller=self._poller,
+            book=inside,
+            counters=self._counters,
+            limits=limits,
+            hosts=settings.bind,
+            own_ports=self._own_ports,
+            context=self._keys.sealing_context(),
+            fingerprint=self._keys.fingerprint,
+            open_datagrams=self._datagrams.forward,
+        )
         self._control = ControlEndpoint(
             keys=self._keys,
             registry=self._registry,
@@ -137,7 +193,10 @@ class Relay:
             answers=answers,
             limits=limits,
             counters=self._counters,
-            addresses=settings.public_addresses,
+            addresses=self._whereabouts.addresses,
+            forwards=self._forwards,
+            datagrams=self._datagrams,
+            datagram_port=https_port,
             clock=clock,
         )
         arrivals = AddressBook(
@@ -150,38 +209,35 @@ class Relay:
             visitors=self._visitors,
             poller=self._poller,
             arrivals=arrivals,
-            inside=AddressBook(
-                total_max=_visitors_max(limits),
-                per_address_max=limits.visitors_per_address_max,
-            ),
+            inside=inside,
             limits=limits,
             counters=self._counters,
             clock=clock,
         )
         self._tls_door = Doorway(
-            _listeners(settings.bind, settings.https_port),
+            tls_listeners,
             on_connection=self._front.admit,
             book=arrivals,
             poller=self._poller,
             counters=self._counters,
             loop=loop,
         )
-        plain_book = AddressBook(
+        self._plain_book = AddressBook(
             total_max=limits.plain_connections_max,
             per_address_max=limits.visitors_per_address_max,
         )
         self._plain = PlainPort(
             answers,
             is_published=self._sessions.routes.__contains__,
-            book=plain_book,
+            book=self._plain_book,
             limits=limits,
             counters=self._counters,
             https_port=_public_port(settings) or self._tls_door.port,
         )
         self._plain_door = Doorway(
-            _listeners(settings.bind, settings.http_port),
+            open_listeners(settings.bind, settings.http_port, inherited),
             on_connection=self._plain.admit,
-            book=plain_book,
+            book=self._plain_book,
             poller=self._poller,
             counters=self._counters,
             loop=loop,
@@ -194,14 +250,81 @@ class Relay:
             counters=self._counters,
             answers=answers,
             settings=settings,
+            traffic=self._traffic,
+            addresses=self._whereabouts.addresses,
+        )
+        self._metrics = _metrics_port(
+            settings,
+            Collector(
+                registry=self._registry,
+                sessions=self._sessions,
+                pump=self._pump,
+                counters=self._counters,
+                traffic=self._traffic,
+                book=arrivals,
+            ),
+        )
+
+        for listener in inherited:  # for ports that the settings no longer name
+            listener.close()
+        self._stopping = asyncio.Event()
+        self._hand_over = HandOver(
+            poller=self._poller,
+            lock=lock,
+            doors=(self._tls_door, self._plain_door),
+            datagrams=self._datagrams,
+            forwards=self._forwards,
+            private=[self._admin, *([self._metrics] if self._metrics else [])],
+            front=self._front,
+            visitors=self._visitors,
+            sessions=self._sessions,
+            answers=answers,
+            registry=self._registry,
+            on_left=self._stopping.set,
+        )
+        self._successors = Door(settings.data, self._poller, self._hand_over.begin)
+        self._take_over: TakeOver | None = None
+        if inheritance is not None:
+            self._take_over = TakeOver(
+                inheritance,
+                poller=self._poller,
+                front=self._front,
+                visitors=self._visitors,
+                sessions=self._sessions,
+                answers=answers,
+                registry=self._registry,
+                arrivals=arrivals,
+                inside=inside,
+                limits=limits,
+                counters=self._counters,
+            )
+
+    def _own_ports(self) -> frozenset[Forward]:
+        """Return what no home may forward."""
+        https, http = self._tls_door.port, self._plain_door.port
+        return frozenset(
+            {
+                Forward(Protocol.TCP, https),
+                Forward(Protocol.TCP, http),
+                Forward(Protocol.UDP, https),
+            }
         )
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; then let transfers finish, and close all."""
-        with stop_on_signals() as stop:
+        """Serve until SIGTERM or SIGINT, or until another process has taken over.
+
+        Then lets transfers finish, and closes all.
+        """
+        with stop_on_signals(self._stopping) as stop:
             await self._admin.open()
+            if self._metrics is not None:
+                await self._metrics.open()
             self._tls_door.open()
+            self._datagrams.open()
             self._plain_door.open()
+            if self._take_over is not None:
+                self._take_over.ready()
+            self._successors.open()
             _LOGGER.info(
                 "Relay %s listens on ports %d and %d",
                 self._settings.address or "without an address",
@@ -228,7 +351,7 @@ class Relay:
                 names,
             )
             return
-        domain = self._settings.first_domain()
+        domain = self._settings.first_domain(_FIRST_HOME)
         if domain is None:
             _LOGGER.warning(
                 "No home is paired, and without an address there is no pairing code: "
@@ -261,6 +384,7 @@ class Relay:
                 if turn % _SWEEPS_PER_TICK == 0:
                     self._pump.tick += 1
                     self._pump.close_idle(ticks_max)
+                    self._datagrams.sweep()
                     if not self._is_stopping:  # homes that left because of it stay
                         self._sessions.sweep()
             except Exception:
@@ -271,20 +395,41 @@ class Relay:
         self._is_stopping = True
         self._tls_door.close()
         self._plain_door.close()
+        self._forwards.close()
+        self._successors.close(unlink=not self._hand_over.left)
         self._sessions.say_goodbye()
+        patience_s = self._settings.drain
+        if self._hand_over.left:
+            patience_s = self._settings.linger
+            _LOGGER.info(
+                "Another process serves; %d visitors finish here", len(self._pump.pairs)
+            )
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.drain):
-                await self._pump.emptied()
+            async with asyncio.timeout(patience_s):
+                await self._emptied()
         sweeper.cancel()
         self._front.close()
         self._visitors.close()
         self._sessions.close()
+        self._datagrams.close()
         self._pump.close()
+        await self._hand_over.close()
+        if self._take_over is not None:
+            self._take_over.close()
         await self._control.close()
         await self._plain.close()
-        await self._admin.close()
+        if not self._hand_over.left:  # else they are the successor's
+            await self._admin.close()
+        if self._metrics is not None:
+            await self._metrics.close()
         self._poller.close()
         _LOGGER.info("Relay has stopped")
+
+    async def _emptied(self) -> None:
+        """Wait until every visitor has left, also those who wait for a first byte."""
+        while self._pump.pairs or self._visitors.opening or self._plain_book.total:
+            await self._pump.emptied()
+            await asyncio.sleep(_EMPTY_LOOK_S)
 
 
 def _public_port(settings: RelaySettings) -> int | None:
@@ -305,39 +450,24 @@ def _visitors_max(limits: Limits) -> int:
     return min(limits.visitors_max, fitting)
 
 
-def _listeners(hosts: tuple[str, ...], port: int) -> list[socket.socket]:
-    """Listen on each address; one that this machine does not have is left out.
+def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort | None:
+    if settings.metrics_port is None:
+        return None
+    return MetricsPort(collector, settings.metrics_host, settings.metrics_port)
 
-    With port 0 the system picks one, and all addresses get the same.
-    Raises PortInUseError.
+
+async def serve(settings: RelaySettings, *, take_over: bool = False) -> None:
+    """Run a relay in this process until it is told to stop.
+
+    take_over: replace the one that runs on the same folder, if there is one.
+    Raises HearthgateError for what the user can mend.
     """
-    listeners: list[socket.socket] = []
-    for host in hosts:
-        try:
-            listener = listen(host, port)
-        except OSError as err:
-            if err.errno in _NO_SUCH_ADDRESS and len(hosts) > 1:
-                _LOGGER.info("Not listening on %s: %s", host, err.strerror)
-                continue
-            for other in listeners:
-                other.close()
-            raise PortInUseError(
-                host=host, port=port, reason=err.strerror or str(err)
-            ) from err
-        listeners.append(listener)
-        port = listener.getsockname()[1]
-    if not listeners:
-        raise PortInUseError(
-            host=", ".join(hosts), port=port, reason="this machine has no such address"
-        )
-    return listeners
-
-
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-
-
-async def serve(settings: RelaySettings) -> None:
-    """Run a relay in this process until it is told to stop."""
+    settings = with_learned_address(settings)
     allow_many_descriptors()
-    with lock_folder(settings.data):
-        await Relay(settings).run()
+    inheritance = inherit(settings.data) if take_over else None
+    if inheritance is None:
+        with lock_folder(settings.data) as lock:
+            await Relay(settings, lock).run()
+        return
+    with keep_lock(inheritance.lock) as lock:
+        await Relay(settings, lock, inheritance).run()

@@ -27,4 +27,4 @@ class RequestLog(logging.Logger):
             super().handle(record)
         elif record.levelno >= logging.WARNING:
             address = record.args[0] if isinstance(record.args, tuple) else ""
-            self._counters.refuse("a broken request", str(address))
+            self._counters.refuse("a broken request", address=str(address))

@@ -3,7 +3,7 @@
     Presence   one per home that has connected since the start
       ├─ Session      the valid control connection, highest generation; or none
       │    └─ parked  channels that wait for a visitor, the freshest on top
-      ├─ routes       hostname ──▶ what is live on it
+      ├─ routes       hostname, or a forward as tcp/25565 ──▶ what is live on it
       └─ waiting      visitors for whom no channel is there yet
 
 A home that connects again gets a new session at once; the old one's parked channels go,
@@ -25,7 +25,15 @@ from hearthgate.relay.registry import Home
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import Preamble, preamble_is_authentic
 from hearthgate.wire.constants import CHANNEL_KEY_BYTES, SESSION_ID_BYTES
-from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+from hearthgate.wire.control import (
+    Feature,
+    Forward,
+    Goodbye,
+    GoodbyeReason,
+    Granted,
+    Message,
+    Need,
+)
 from hearthgate.wire.replay import ReplayWindow
 
 _DOMAINS_SHOWN_MAX = 160  # characters; a refusal has at most 500 on the wire
@@ -52,9 +60,11 @@ class Waiting(Protocol):
 
 
 class Route:
-    """A published hostname and what is live on it."""
+    """A published hostname, or a forward, and what is live on it."""
 
     __slots__ = ("hostname", "live", "presence")
+
+    forward: Forward | None = None
 
     def __init__(self, hostname: str, presence: "Presence") -> None:
         self.hostname = hostname
@@ -65,6 +75,10 @@ class Route:
         """End everything that is live on this hostname."""
         for one in list(self.live):
             one.close()
+
+    def withdraw(self) -> None:
+        """End it for good: it is in no table any more."""
+        self.cut()
 
 
 class ParkedChannel:
@@ -129,6 +143,10 @@ class Session:
         self.parked: list[ParkedChannel] = []
         self.ended = False
         self.has_published = False
+        self.features: frozenset[str] = frozenset()  # what the agent knows
+        self.since = 0.0  # Unix time; this and the next two are for the owner to see
+        self.software = ""
+        self.remote = ""  # where it came from
         self.answered_at = 0.0  # when a channel last brought its first byte
         self._channels_max = channels_max
         self._serials = ReplayWindow()
@@ -221,6 +239,18 @@ class Sessions:
         self._limits = limits
         self._clock = clock
         self._started = clock()
+        self.stopping = False  # every session was sent away; none may begin
+        # Told of each name that is withdrawn: an older process may have visitors of it.
+        self.on_withdrawn: Callable[[str], None] = _nobody
+
+    def adopt(self, home: Home, generation: int, hostnames: Iterable[str]) -> None:
+        """Expect a home back, with what another process knew of it."""
+        presence = self.presences[home.id] = Presence(home)
+        presence.generation = generation
+        presence.lost_at = self._clock()
+        for name in hostnames:
+            if home.covers(name) and name not in self.routes:
+                self.routes[name] = presence.routes[name] = Route(name, presence)
 
     def begin(
         self, home: Home, send: Callable[[Message], None], leave: Callable[[], None]
@@ -287,15 +317,48 @@ class Sessions:
                 f"{self._limits.hostnames_per_home_max} hostnames, and no more."
             )
         allowed = allowed[: self._limits.hostnames_per_home_max]
-        self._withdraw(presence, [one for one in presence.routes if one not in allowed])
+        gone = [
+            name
+            for name, route in presence.routes.items()
+            if name not in allowed and route.forward is None
+        ]
+        self._withdraw(presence, gone)
         for name in allowed:
             if name not in presence.routes:
-                route = Route(name, presence)
-                presence.routes[name] = self.routes[name] = route
+                self.add(Route(name, presence))
         _refuse_unrouted(presence)
         presence.serve()
         presence.ask_for_channels()
         return refused
+
+    def add(self, route: Route) -> None:
+        """Let visitors in on a route."""
+        route.presence.routes[route.hostname] = self.routes[route.hostname] = route
+
+    def withdraw(self, presence: Presence, names: Iterable[str]) -> None:
+        """Take routes of a home away and cut what is live on them."""
+        self._withdraw(presence, names)
+        _refuse_unrouted(presence)
+
+    def regrant(self, home: Home) -> None:
+        """Take that a home's grant has changed: cut what it does not cover any more."""
+        presence = self.presences.get(home.id)
+        if presence is None:
+            return
+        presence.home = home
+        gone = [
+            name
+            for name, route in presence.routes.items()
+            if not _is_granted(home, name, route.forward)
+        ]
+        self.withdraw(presence, gone)
+        session = presence.session
+        if session is None:
+            return
+        if Feature.FORWARDS in session.features:
+            session.send(Granted(home.domains, home.ports.tcp, home.ports.udp))
+        else:  # an older agent learns it from its next welcome
+            self.finish(session, GoodbyeReason.STOPPING)
 
     def _refusal(self, presence: Presence, hostname: str) -> str:
         if not presence.home.covers(hostname):
@@ -315,7 +378,15 @@ class Sessions:
             route = presence.routes.pop(name)
             if self.routes.get(name) is route:
                 del self.routes[name]
+            route.withdraw()
+            self.on_withdrawn(name)
+
+    def cut(self, hostname: str) -> None:
+        """End what is live on a hostname, here and in an older process."""
+        route = self.routes.get(hostname)
+        if route is not None:
             route.cut()
+        self.on_withdrawn(hostname)
 
     def expected(self, home: Home | None) -> Presence | None:
         """Return the presence that is worth waiting for, for a name without a route.
@@ -342,6 +413,8 @@ class Sessions:
 
     def sweep(self) -> None:
         """Withdraw what homes published that did not come back in time."""
+        if self.stopping:
+            return  # nobody comes back, and who is live may finish
         deadline = self._clock() - self._limits.reconnect_grace_s
         for presence in self.presences.values():
             lost_at = presence.lost_at
@@ -351,6 +424,7 @@ class Sessions:
 
     def say_goodbye(self) -> None:
         """Tell every agent that the relay stops. Live visitors stay."""
+        self.stopping = True
         for presence in self.presences.values():
             if presence.session is not None:
                 self.finish(presence.session, GoodbyeReason.STOPPING)
@@ -364,6 +438,16 @@ class Sessions:
     def _send_away(self, presence: Presence) -> None:
         self._withdraw(presence, list(presence.routes))
         _refuse_unrouted(presence)
+
+
+def _nobody(_hostname: str) -> None:
+    """Tell nobody."""
+
+
+def _is_granted(home: Home, name: str, forward: Forward | None) -> bool:
+    if forward is None:
+        return home.covers(name)
+    return home.ports.covers(forward.protocol, forward.port)
 
 
 def _refuse_unrouted(presence: Presence) -> None:

@@ -1,8 +1,9 @@
 """What a relay can be told from outside; loaded by `hearthgate.settings`.
 
-    data: /data        address: relay.example.com       log: {level, format}
+    data: /data        address: relay.example.com       log: {level, format, …}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
-    public_addresses   drain                            address_suffix
+    public_addresses   drain, linger                    address_suffix
+    forward_ports      metrics_host, metrics_port
 
 Only the address has no default that works everywhere: a relay cannot know by which name
 the Internet reaches it.
@@ -15,8 +16,11 @@ from pathlib import Path
 
 from hearthgate.log import LogFormat, LogLevel
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.traffic import VisitorLog
 from hearthgate.settings import section, setting
 from hearthgate.values import (
+    BOOL,
+    HOST,
     PATH,
     PORT_OR_ANY,
     Kind,
@@ -31,6 +35,7 @@ from hearthgate.wire.names import (
     is_ip,
     parse_address,
 )
+from hearthgate.wire.ports import PortRange, PortsInvalidError, read_ports
 
 _DNS_NAME = r"[A-Za-z0-9._-]+"
 
@@ -56,6 +61,18 @@ def _read_ips(value: object) -> tuple[str, ...]:
 
 _ADDRESSES_MAX = 16  # what a welcome carries
 _ADDRESSES = Kind(_read_ips, f"a list of at most {_ADDRESSES_MAX} IP addresses")
+
+
+def _read_forward_ports(value: object) -> PortRange | None:
+    if str(value).strip().lower() in ("none", "off", "false"):
+        return None
+    try:
+        return read_ports(str(value))
+    except PortsInvalidError as err:
+        raise ValueError(str(err)) from err
+
+
+_FORWARD_PORTS = Kind(_read_forward_ports, "a range of ports like 1024-65535, or none")
 _ADDRESS = Kind(_read_address, "an address like relay.example.com or 203.0.113.5:443")
 
 
@@ -65,6 +82,10 @@ class LogOptions:
 
     level: LogLevel = setting(one_of(LogLevel), LogLevel.INFO)
     format: LogFormat = setting(one_of(LogFormat), LogFormat.TEXT)
+    # A line for each visitor who left; with or without where it came from.
+    visitors: VisitorLog = setting(one_of(VisitorLog), VisitorLog.OFF)
+    # False: no address that was refused gets into the log either.
+    addresses: bool = setting(BOOL, True)  # noqa: FBT003  a default
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +105,40 @@ class RelaySettings:
     bind: tuple[str, ...] = setting(_ADDRESSES, ("0.0.0.0", "::"))
     https_port: int = setting(PORT_OR_ANY, 443)
     http_port: int = setting(PORT_OR_ANY, 80)
+    # Which public ports grants may hold; nothing listens on them before a home asks.
+    # Below are what other programs of the machine need: SSH, mail, DNS.
+    forward_ports: PortRange | None = setting(_FORWARD_PORTS, PortRange(1024, 65535))
     # How long a stop waits for transfers that are under way. Docker kills after ten.
     drain: float = setting(duration(0, 3600), 8.0)
+    # How long a relay that another process took over lets transfers finish. Nobody
+    # waits for it, so it may be long; what never ends by itself connects anew then.
+    linger: float = setting(duration(0, 7 * 86_400), 300.0)
+    # Prometheus metrics. Off by default: few read them, and whoever is on the machine
+    # could see the hostnames. 0 lets the system pick a port.
+    metrics_port: int | None = setting(PORT_OR_ANY, None)
+    metrics_host: str = setting(HOST, "127.0.0.1")
     log: LogOptions = section(LogOptions)
     limits: Limits = section(Limits)
 
-    def first_domain(self) -> str | None:
+    def first_domain(self, name: str) -> str | None:
         """Return the domain for the first home; None if the address is not known."""
-        if self.domain is not None:
-            return self.domain
-        if self.address is None:
+        return self.domain or self.domain_for(name, self.address)
+
+    def domain_for(self, name: str, address: str | None) -> str | None:
+        """Return a home's own part of the relay's name, or of a name of its address.
+
+        Each home gets one below it, so that several can share an address.
+        """
+        if address is None:
             return None
-        host, _ = parse_address(self.address)
+        host, _ = parse_address(address)
         if is_ip(host):
-            return f"{host.replace('.', '-').replace(':', '-')}.{self.address_suffix}"
-        return f"home.{host}"
+            host = f"{_as_label(host)}.{self.address_suffix}"
+        return f"{name}.{host}"
+
+
+def _as_label(address: str) -> str:
+    """Return an IP address as DNS services of this kind write it, with hyphens."""
+    label = address.replace(".", "-").replace(":", "-")
+    # No label begins or ends with one (RFC 1123 §2.1): 2001:db8:: is 2001-db8--0.
+    return f"{'0' * label.startswith('-')}{label}{'0' * label.endswith('-')}"

@@ -20,9 +20,10 @@ import struct
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Pair, Pump
+from hearthgate.relay.pump import Carried, Pair, Pump
 from hearthgate.relay.registry import Home
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
+from hearthgate.relay.traffic import Traffic, VisitorLog
 from hearthgate.wire.alerts import Alert, alert_record
 from hearthgate.wire.channel import write_opening
 from hearthgate.wire.hello import ACME_TLS_ALPN, Hello
@@ -31,6 +32,7 @@ from hearthgate.wire.proxy import Endpoint, proxy_header
 _LOGGER = logging.getLogger(__name__)
 
 PARKED_EVENTS = READABLE | select.EPOLLRDHUP
+Elsewhere = Callable[[socket.socket, bytes], None]
 _TRIES_MAX = 5  # channels found closed cost nothing; a pool of them is soon empty
 _UNACKED = struct.Struct("=24xI")  # tcpi_unacked in struct tcp_info (linux/tcp.h)
 
@@ -42,12 +44,12 @@ class Visitor:
         "_desk",
         "_flight",
         "_leave",
-        "_peer",
         "_unsent",
         "channel",
         "closed",
         "hostname",
         "opened_at",
+        "peer",
         "replays",
         "route",
         "since",
@@ -75,7 +77,7 @@ class Visitor:
         self.replays = 0
         self.closed = False
         self._desk = desk
-        self._peer = peer
+        self.peer = peer
         self._flight = flight
         self._unsent: bytes | memoryview = b""
         self._leave = leave
@@ -95,14 +97,27 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        proxy = proxy_header(self._peer, desk.relay)
-        self._unsent = write_opening(
-            session.id, channel.serial, session.key, proxy, self._flight
-        )
+        self._unsent = self._first_bytes(channel)
         self.opened_at = desk.clock()
         desk.opening[self] = None
         desk.poller.set_handler(channel.fd, self._on_channel)
         self._send()
+
+    def _first_bytes(self, channel: ParkedChannel) -> bytes:
+        """Return what goes first over a channel: its opening and the flight."""
+        session = channel.session
+        proxy = proxy_header(self.peer, self._desk.relay)
+        return write_opening(
+            session.id, channel.serial, session.key, proxy, self._flight
+        )
+
+    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
+        """Give visitor and channel to the pump."""
+        return self._desk.pump.join(self.sock, channel.sock, unsent, self._done)
+
+    def _tell(self, alert: Alert) -> None:
+        """Say why the visitor is refused."""
+        self.sock.send(alert_record(alert))
 
     def _send(self) -> None:
         channel = self.channel
@@ -147,21 +162,24 @@ class Visitor:
     def _join(self, channel: ParkedChannel) -> None:
         desk = self._desk
         desk.opening.pop(self, None)
-        channel.session.answered_at = desk.clock()
+        now = desk.clock()
+        channel.session.answered_at = now
         route = self.route
         if route is None:
             self.close()
             return
         route.live.discard(self)
+        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
         self._flight = b""
         self.channel = None
         unsent, self._unsent = self._unsent, b""
-        pair = desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        pair = self._carry(channel, unsent)
         if not pair.closed:
             route.live.add(pair)
 
-    def _done(self, pair: Pair) -> None:
+    def _done(self, pair: Carried) -> None:
         self.closed = True
+        self._desk.left(self, pair)
         if self.route is not None:
             self.route.live.discard(pair)
         self._leave()
@@ -181,6 +199,7 @@ class Visitor:
             self.refuse(Alert.INTERNAL_ERROR)
             return False
         self.replays += 1
+        self._desk.traffic.replays += 1
         return True
 
     def _drop_channel(self) -> None:
@@ -206,8 +225,18 @@ class Visitor:
         if self.closed:
             return
         with contextlib.suppress(OSError):  # gone; nobody is left to be told
-            self.sock.send(alert_record(alert))
+            self._tell(alert)
         self.close()
+
+    def move_to(self, elsewhere: Elsewhere) -> None:
+        """Give the visitor away with its first flight."""
+        if self.closed:
+            return
+        self.closed = True
+        self._drop_channel()
+        self._leave_route()
+        self._leave()
+        elsewhere(self.sock, self._flight)
 
     def _leave_route(self) -> None:
         if self.route is not None:
@@ -240,7 +269,10 @@ class Visitors:
         relay: Endpoint,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        traffic: Traffic,
+        log: VisitorLog = VisitorLog.OFF,
     ) -> None:
+        self.traffic = traffic
         self.relay = relay  # what the edge is told that the visitor has dialled
         self.pump = pump
         self.poller = poller
@@ -252,6 +284,8 @@ class Visitors:
         self._holder = holder  # whose grant covers a hostname
         self._loop = loop
         self._asking: set[Presence] = set()
+        self._elsewhere: Elsewhere | None = None
+        self._log = log
 
     def admit(
         self,
@@ -270,7 +304,7 @@ class Visitors:
             self, sock, peer=peer, hostname=name or "", flight=flight, leave=leave
         )
         if name is None:
-            self._counters.refuse("a hello without a name", peer[0])
+            self._counters.refuse("a hello without a name", address=peer[0])
             visitor.refuse(Alert.UNRECOGNIZED_NAME)
         elif ACME_TLS_ALPN in hello.protocols:
             # Somebody on the path to the home could answer on a clear channel.
@@ -279,8 +313,24 @@ class Visitors:
         else:
             self.place(visitor)
 
+    def move_to(self, elsewhere: Elsewhere) -> None:
+        """Send away whoever waits for a channel, now and from here on.
+
+        elsewhere(sock, flight) takes the socket over. Who has a channel stays.
+        """
+        self._elsewhere = elsewhere
+        for presence in self._sessions.presences.values():
+            waiting = list(presence.waiting)
+            presence.waiting.clear()
+            for visitor in waiting:
+                if isinstance(visitor, Visitor):
+                    visitor.move_to(elsewhere)
+
     def place(self, visitor: Visitor) -> None:
         """Give a visitor a channel, or let it wait for one, or refuse it."""
+        if self._elsewhere is not None:
+            visitor.move_to(self._elsewhere)
+            return
         route = self._sessions.routes.get(visitor.hostname)
         if route is None:
             presence = self._sessions.expected(self._holder(visitor.hostname))
@@ -321,6 +371,23 @@ class Visitors:
         session.parked.append(channel)
         if session.presence.waiting:
             session.presence.serve()
+
+    def left(self, visitor: Visitor, pair: Carried) -> None:
+        """Count what a visitor has moved, and log it if the owner wants that."""
+        to_home = to_visitor = 0  # a sealed pair does not count its bytes
+        if isinstance(pair, Pair):
+            to_home, to_visitor = pair.visitor.taken, pair.channel.taken
+        self.traffic.ended(visitor.hostname, to_home, to_visitor)
+        if self._log is VisitorLog.OFF:
+            return
+        _LOGGER.info(
+            "%s: A visitor%s left after %.1f s, %d bytes to home, %d to the visitor",
+            visitor.hostname,
+            f" from {visitor.peer[0]}" if self._log is VisitorLog.ADDRESSES else "",
+            self.clock() - visitor.since,
+            to_home,
+            to_visitor,
+        )
 
     def sweep(self) -> None:
         """Act on passed deadlines. To be called four times a second."""
@@ -365,6 +432,8 @@ class Visitors:
             )
         if not visitor.replay():
             self._counters.refuse("no answer from home", home=presence.home.name)
+        elif self._elsewhere is not None:
+            visitor.move_to(self._elsewhere)
         else:
             presence.waiting.appendleft(visitor)
         presence.ask_for_channels(stale_before=stale_before)

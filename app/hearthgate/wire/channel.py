@@ -42,7 +42,11 @@ SERIAL_MAX: Final = (1 << 64) - 1
 class ChannelKind(IntEnum):
     """What a channel carries."""
 
-    CLEAR = 1  # a visitor's TLS, unchanged
+    CLEAR = 1  # a visitor's TLS, unchanged; in a preamble: whatever it is opened for
+    SEALED = 2  # the relay's TLS towards the edge, with the visitor's bytes in it
+
+
+_KINDS: Final = frozenset(ChannelKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,19 @@ def preamble_is_authentic(preamble: Preamble, key: bytes) -> bool:
 
 
 def write_opening(
-    session_id: bytes, serial: int, key: bytes, proxy: bytes, flight: bytes
+    session_id: bytes,
+    serial: int,
+    key: bytes,
+    proxy: bytes,
+    flight: bytes,
+    *,
+    kind: ChannelKind = ChannelKind.CLEAR,
 ) -> bytes:
     """Return the opening for one channel, with PROXY header and first flight behind it.
 
     Raises struct.error if the flight is longer than FLIGHT_MAX_BYTES.
     """
-    head = _OPENING.pack(OPENING_MAGIC, ChannelKind.CLEAR, len(proxy), len(flight))
+    head = _OPENING.pack(OPENING_MAGIC, kind, len(proxy), len(flight))
     serial_bytes = _SERIAL.pack(serial)
     tag = _tag(key, _OPENING_LABEL, session_id, serial_bytes, head, proxy, flight)
     return b"".join((head, tag, proxy, flight))
@@ -103,11 +113,16 @@ def opening_size(data: bytes) -> int | None:
     if len(data) < OPENING_BYTES:
         return None
     magic, kind, proxy_bytes, flight_bytes = _OPENING.unpack_from(data)
-    if magic != OPENING_MAGIC or kind != ChannelKind.CLEAR:
+    if magic != OPENING_MAGIC or kind not in _KINDS:
         return None
     if data[5] or any(data[10:12]) or proxy_bytes not in PROXY_HEADER_SIZES:
         return None
     return OPENING_BYTES + int(proxy_bytes) + int(flight_bytes)
+
+
+def opening_kind(opening: bytes) -> ChannelKind:
+    """Return the kind in an opening that `opening_size` has accepted."""
+    return ChannelKind(opening[4])
 
 
 def opening_is_authentic(

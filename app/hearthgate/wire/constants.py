@@ -20,8 +20,13 @@ CHANNEL_KEY_BYTES = 32
 TAG_BYTES = 16  # §4: keyed BLAKE2b with a digest of 128 bits (RFC 7693)
 
 CONTROL_PATH = "/v1/control"
+DATAGRAM_PATH = "/v1/datagrams"  # §9: a stream in place of UDP
 PAIR_PATH = "/v1/pair"
 CONTROL_MESSAGE_MAX_BYTES = 64 * 1024  # §3: a longer message ends the session
 
 PAIRING_SECRET_BYTES = 16
 FINGERPRINT_BYTES = 32  # SHA-256 of the SubjectPublicKeyInfo
+
+# §8: the server name on a sealed channel is tcp-PORT.RELAY.SUFFIX, where RELAY is the
+# first 12 hexadecimal digits of the relay's fingerprint.
+SEALED_SUFFIX = "forward.hearthgate.internal"

@@ -5,14 +5,18 @@
       │◀────────────── welcome {session, key} ─│   or refused, and the connection closes
       │── publish {hostnames} ────────────────▶│   the whole set, each time it changes
       │◀──────────────────── published {…} ────│
+      │── forwards {forwards} ────────────────▶│   the whole set of ports, likewise
+      │◀──────────────────── forwarded {…} ────│
+      │◀──── granted {domains, tcp, udp} ──────│   the owner has changed the grant
       │── answer / drop_answer ───────────────▶│   ACME HTTP-01, RFC 8555 §8.3
       │◀──────────────────────── done {id} ────│   or refused {id, code, message}
       │◀──────── need {count, stale_before} ───│   visitors wait: dial channels
       │◀──────────────────── goodbye {reason} ─│   replaced, revoked, stopping
 
 What is read is validated here and nowhere else. Unknown keys are ignored, so that a
-newer side may add some; an unknown type or a bad value is a ControlMessageError. The
-flow in words: docs/protocol.md §3.
+newer side may add some; an unknown type or a bad value is a ControlMessageError. So
+messages that came later are sent only to who has said that it knows them (features).
+The flow in words: docs/protocol.md §3.
 """
 
 import base64
@@ -33,8 +37,16 @@ from hearthgate.wire.constants import (
     SESSION_ID_BYTES,
 )
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.ports import (
+    PortRange,
+    PortsInvalidError,
+    Protocol,
+    read_ports,
+)
 
 HOSTNAMES_MAX = 1000  # in one message; a relay's own limit is lower
+FORWARDS_MAX = 1000
+_RANGES_MAX = 200
 _CHANNELS_MAX = 4096
 _ID_MAX = (1 << 53) - 1  # what every JSON reader keeps exact (RFC 8259 §6)
 _SERIAL_MAX = _ID_MAX
@@ -52,6 +64,24 @@ class ControlMessageError(HearthgateError):
     hint = "Update Hearthgate on both sides."
 
 
+class Feature(StrEnum):
+    """What was added to protocol 1 later. Unknown ones are ignored."""
+
+    FORWARDS = "forwards"  # forwards, forwarded, granted, and sealed channels
+    DATAGRAMS = "datagrams"  # UDP forwards
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Forward:
+    """A public port that leads to a home."""
+
+    protocol: Protocol
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.port}"
+
+
 class GoodbyeReason(StrEnum):
     """Why a relay ends a session."""
 
@@ -67,6 +97,7 @@ class Hello:
 
     protocols: tuple[int, ...]  # versions that it speaks, best first
     software: str  # for the log
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +113,11 @@ class Welcome:
     addresses: tuple[str, ...]  # where the relay's ports 80 and 443 are, public
     channels_max: int  # parked at once
     software: str
+    features: tuple[str, ...] = ()
+    tcp: tuple[PortRange, ...] = ()  # granted
+    udp: tuple[PortRange, ...] = ()
+    certificate: str = ""  # PEM: what the relay shows on sealed channels
+    datagram_port: int = 0  # UDP, at the address of the control connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +134,31 @@ class Published:
 
     id: int
     refused: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwards:
+    """An agent's whole set of forwards."""
+
+    id: int
+    forwards: tuple[Forward, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What became of a set of forwards: refused ones with a sentence each."""
+
+    id: int
+    refused: Mapping[str, str]  # by the text of the forward
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The grant as it is from now on."""
+
+    domains: tuple[str, ...]
+    tcp: tuple[PortRange, ...]
+    udp: tuple[PortRange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +216,9 @@ Message = (
     | Welcome
     | Publish
     | Published
+    | Forwards
+    | Forwarded
+    | Granted
     | Answer
     | DropAnswer
     | Done
@@ -174,6 +238,24 @@ def _hostname(value: object) -> str:
     if name != value:
         raise vol.Invalid("expected a hostname in lower-case A-labels")
     return name
+
+
+def _forward(value: object) -> Forward:
+    protocol, _, port = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        ports = read_ports(port)
+        if str(ports.first) != port:  # a range, or with zeros in front
+            raise vol.Invalid("expected a forward such as tcp/25565")
+        return Forward(Protocol(protocol), ports.first)
+    except (ValueError, PortsInvalidError) as err:
+        raise vol.Invalid("expected a forward such as tcp/25565") from err
+
+
+def _range(value: object) -> PortRange:
+    try:
+        return read_ports(value if isinstance(value, str) else "")
+    except PortsInvalidError as err:
+        raise vol.Invalid("expected ports such as 25565 or 5000-5010") from err
 
 
 def _bytes(length: int) -> Callable[[object], bytes]:
@@ -221,7 +303,12 @@ def _one_line(value: str) -> str:
 
 _ID = _integer(0, _ID_MAX)
 _HOSTNAMES = _tuple_of(_hostname, HOSTNAMES_MAX)
-_SCHEMAS: dict[str, tuple[type[Message], dict[str, object]]] = {
+_FEATURES = _tuple_of(_text(32), 64)
+_RANGES = _tuple_of(_range, _RANGES_MAX)
+_PEM = vol.All(
+    str, vol.Length(max=8192), vol.Match(r"(-----BEGIN [A-Za-z0-9+/=\s-]+)?\Z")
+)
+_SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
     "hello": (
         Hello,
         {
@@ -229,6 +316,7 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[str, object]]] = {
                 _tuple_of(_integer(1, 1_000_000), 16), vol.Length(min=1)
             ),
             "software": _text(64),
+            vol.Optional("features", default=list): _FEATURES,
         },
     ),
     "welcome": (
@@ -243,6 +331,11 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[str, object]]] = {
             "addresses": _tuple_of(_text(64), 16),
             "channels_max": _integer(1, _CHANNELS_MAX),
             "software": _text(64),
+            vol.Optional("features", default=list): _FEATURES,
+            vol.Optional("tcp", default=list): _RANGES,
+            vol.Optional("udp", default=list): _RANGES,
+            vol.Optional("certificate", default=""): _PEM,
+            vol.Optional("datagram_port", default=0): _integer(0, 65535),
         },
     ),
     "publish": (Publish, {"id": _ID, "hostnames": _HOSTNAMES}),
@@ -250,6 +343,12 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[str, object]]] = {
         Published,
         {"id": _ID, "refused": vol.All({_hostname: _text(500)}, vol.Length(max=1000))},
     ),
+    "forwards": (Forwards, {"id": _ID, "forwards": _tuple_of(_forward, FORWARDS_MAX)}),
+    "forwarded": (
+        Forwarded,
+        {"id": _ID, "refused": vol.All({_text(16): _text(500)}, vol.Length(max=1000))},
+    ),
+    "granted": (Granted, {"domains": _HOSTNAMES, "tcp": _RANGES, "udp": _RANGES}),
     "answer": (
         Answer,
         {
@@ -296,6 +395,8 @@ def write_message(message: Message) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Forward | PortRange):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no place in a control message")
 
 

@@ -88,6 +88,16 @@ async def test_a_new_grant_ends_what_was_not_granted(stage: Stage) -> None:
     await stage.reaches(Phase.LIVE)
 
 
+async def test_what_is_granted_during_a_session_goes_on_by_itself(stage: Stage) -> None:
+    stage.tunnel.status.domains = ("other.example.com",)
+    stage.exposer.relay_changed("r")
+    stage.wish(enabled=True)
+    await stage.reaches(Phase.FAILED)
+    stage.tunnel.status.domains = ("other.example.com", "home.example.com")
+    stage.exposer.relay_changed("r")
+    await stage.reaches(Phase.LIVE)
+
+
 async def test_an_exposure_waits_for_a_relay_that_is_not_joined(stage: Stage) -> None:
     stage.store.value = HomeState(exposures=(EXPOSURE,))
     stage.tunnels.clear()

@@ -10,6 +10,7 @@ import pytest
 from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.errors import ExposuresFullError, RelaysFullError
 from hearthgate.home.exposer import Exposer
+from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import (
@@ -55,6 +56,11 @@ class FakeExposer:
         self.moves.append(service_id)
 
 
+class FakeForwarder:
+    def relay_changed(self, relay_id: str) -> None:
+        pass
+
+
 class FakeTunnels:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,6 +91,7 @@ class Stage:
             cast("Tunnels", FakeTunnels(folder / "relays")),
             cast("Exposer", self.exposer),
             Feed(),
+            forwarder=cast("Forwarder", FakeForwarder()),
             acme=AcmeOptions(),
             icons=folder,
         )

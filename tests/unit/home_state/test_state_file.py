@@ -1,6 +1,7 @@
 """The home's state file: what goes in comes out, and nothing else gets in."""
 
 from copy import deepcopy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,58 @@ def test_the_same_entry_twice_never_gets_in(group: str) -> None:
 def test_one_hostname_for_two_services_never_gets_in() -> None:
     data = plain()
     data["exposures"].append({**data["exposures"][0], "service": "fan"})
-    with pytest.raises(vol.Invalid, match="hostname"):
+    with pytest.raises(vol.Invalid, match="is there twice"):
         STATE_SCHEMA(data)
+
+
+def a_forward(**changes: object) -> dict[str, Any]:
+    return {
+        "service": "game",
+        "name": "Game",
+        "address": "tcp://192.0.2.9:25565",
+        "relay": "r1",
+        "port": 25565,
+        "enabled": True,
+        "proxy_protocol": True,
+        **changes,
+    }
+
+
+def test_a_forward_is_kept() -> None:
+    found = load_state(STATE_SCHEMA({"exposures": [a_forward()]}))
+    assert found.forwards[0].public_port == 25565
+    assert found.forwards[0].tells_visitor
+    assert load_state(STATE_SCHEMA(dump_state(found))) == found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hostname": "a.example.com"},
+        {"port": 0},
+        {"address": "http://192.0.2.9:80"},
+        {"port": 65536},
+    ],
+)
+def test_what_is_neither_site_nor_forward_never_gets_in(
+    changes: dict[str, object],
+) -> None:
+    with pytest.raises(vol.Invalid):
+        STATE_SCHEMA({"exposures": [a_forward(**changes)]})
+
+
+def test_one_port_for_two_services_never_gets_in() -> None:
+    both = [a_forward(), a_forward(service="other")]
+    with pytest.raises(vol.Invalid, match="is there twice"):
+        STATE_SCHEMA({"exposures": both})
+    udp = a_forward(service="other", address="udp://192.0.2.9:25565")
+    STATE_SCHEMA({"exposures": [a_forward(), udp]})
+
+
+def test_a_file_of_version_1_is_read_as_it_was(tmp_path: Path) -> None:
+    first = {"version": 1, **plain()}
+    (tmp_path / "state.yaml").write_text(json.dumps(first))
+    assert home_state_store(tmp_path).read() == load_state(STATE_SCHEMA(plain()))
 
 
 def test_an_unknown_key_never_gets_in() -> None:

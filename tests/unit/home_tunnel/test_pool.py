@@ -70,7 +70,7 @@ async def pool(
 ) -> AsyncIterator[ChannelPool]:
     made = ChannelPool(
         Ticket(SESSION, KEY, relay.address, channels_max=16),
-        edge.got.append,
+        lambda sock, _kind: edge.got.append(sock),
         poller,
         channels_min=request.param,
         channels_max=64,

@@ -11,6 +11,8 @@ from hearthgate.poller import Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.registry import (
+    MIGRATIONS,
+    REGISTRY_VERSION,
     SCHEMA,
     Home,
     Registered,
@@ -23,6 +25,7 @@ from hearthgate.store import YamlStore
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import Preamble, read_preamble, write_preamble
 from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+from hearthgate.wire.ports import PortRange
 
 SMALL = Limits(
     waiting_per_home_max=3,
@@ -55,12 +58,12 @@ def open_store(path: Path) -> YamlStore[Registered]:
     """Return the store of a registry."""
     return YamlStore[Registered](
         path,
-        version=1,
+        version=REGISTRY_VERSION,
         schema=SCHEMA,
         load=load,
         dump=dump,
         empty=Registered,
-        migrations={},
+        migrations=MIGRATIONS,
     )
 
 
@@ -68,7 +71,13 @@ def open_registry(
     path: Path, clock: Callable[[], float], relay_name: str | None = "relay.example.com"
 ) -> Registry:
     """Return a registry with small limits."""
-    return Registry(open_store(path), SMALL, relay_name=relay_name, clock=clock)
+    return Registry(
+        open_store(path),
+        SMALL,
+        relay_name=relay_name,
+        clock=clock,
+        forward_ports=PortRange(20_000, 60_000),
+    )
 
 
 class Agent:

@@ -37,6 +37,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,
+    DATAGRAM_PATH,
     SUPPORTED_PROTOCOLS,
 )
 from hearthgate.wire.names import format_address
@@ -51,6 +52,7 @@ _HTTP_SERVER_ERROR = 500  # and above: it has trouble of its own, and may mend i
 _RTT = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info (linux/tcp.h), in µs
 
 Need = Callable[[messages.Need], None]
+FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
 
 
 class ControlConnection:
@@ -66,11 +68,14 @@ class ControlConnection:
         fingerprint: bytes,
         context: ssl.SSLContext,
         on_need: Need,
+        *,
+        on_granted: Callable[[messages.Granted], None] | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._context = context
         self._on_need = on_need
+        self._on_granted = on_granted or _ignore
         self._client = relay_client(host, fingerprint)
         self._socket: ClientWebSocketResponse | None = None
         self._ids = itertools.count(1)
@@ -92,7 +97,7 @@ class ControlConnection:
             with relay_errors(self._host, self._port):
                 async with asyncio.timeout(DIAL_DEADLINE_S):
                     self._socket = await self._connect(url)
-                    hello = messages.Hello(SUPPORTED_PROTOCOLS, __version__)
+                    hello = messages.Hello(SUPPORTED_PROTOCOLS, __version__, FEATURES)
                     await self._socket.send_str(messages.write_message(hello))
                     return self._welcome(await self._socket.receive_str())
         except TypeError as err:  # receive_str got a close, or bytes
@@ -163,25 +168,49 @@ class ControlConnection:
                 message = messages.read_message(frame.data)
             except messages.ControlMessageError as err:
                 raise RelayAnswerError(relay=self.relay, reason=str(err)) from err
-            match message:
-                case messages.Need():
-                    self._on_need(message)
-                case messages.Goodbye():
-                    return message.reason
-                case messages.Published() | messages.Done() | messages.Refused():
-                    waiting = self._waiting.pop(message.id, None)
-                    if waiting is not None and not waiting.done():
-                        waiting.set_result(message)
-                case _:
-                    raise RelayAnswerError(
-                        relay=self.relay, reason="a message was not expected"
-                    )
+            if isinstance(message, messages.Goodbye):
+                return message.reason
+            self._take(message)
         return None
+
+    def _take(self, message: messages.Message) -> None:
+        match message:
+            case messages.Need():
+                self._on_need(message)
+            case messages.Granted():
+                self._on_granted(message)
+            case (
+                messages.Published()
+                | messages.Forwarded()
+                | messages.Done()
+                | messages.Refused()
+            ):
+                waiting = self._waiting.pop(message.id, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+            case _:
+                reason = "a message was not expected"
+                raise RelayAnswerError(relay=self.relay, reason=reason)
 
     async def publish(self, hostnames: tuple[str, ...]) -> dict[str, str]:
         """Publish the whole set of hostnames; return the refused ones with why."""
         reply = await self._request(messages.Publish(next(self._ids), hostnames))
         return dict(reply.refused) if isinstance(reply, messages.Published) else {}
+
+    async def declare(self, forwards: tuple[messages.Forward, ...]) -> dict[str, str]:
+        """Declare the whole set of forwards; return the refused ones with why."""
+        reply = await self._request(messages.Forwards(next(self._ids), forwards))
+        return dict(reply.refused) if isinstance(reply, messages.Forwarded) else {}
+
+    async def datagram_stream(self) -> ClientWebSocketResponse:
+        """Open what carries datagrams while UDP does not come through.
+
+        Raises RelayUnreachableError, RelayKeyError. The caller closes it.
+        """
+        url = control_url(self._port, DATAGRAM_PATH, "wss")
+        with relay_errors(self._host, self._port):
+            async with asyncio.timeout(DIAL_DEADLINE_S):
+                return await self._connect(url)
 
     async def show_answer(self, hostname: str, token: str, answer: str) -> None:
         """Show an ACME answer on the relay's port 80."""
@@ -192,7 +221,10 @@ class ControlConnection:
         await self._request(messages.DropAnswer(next(self._ids), hostname, token))
 
     async def _request(
-        self, message: messages.Publish | messages.Answer | messages.DropAnswer
+        self,
+        message: (
+            messages.Publish | messages.Forwards | messages.Answer | messages.DropAnswer
+        ),
     ) -> messages.Message:
         """Send a request and return its reply.
 
@@ -240,3 +272,7 @@ def _refusal(err: WSServerHandshakeError) -> Exception:
         message=f"The relay refused the connection (HTTP {err.status}).",
         hint="Update Hearthgate on both sides.",
     )
+
+
+def _ignore(_granted: messages.Granted) -> None:
+    pass

@@ -105,3 +105,12 @@ class PairingUncertainError(HearthgateError):
         "for a new one."
     )
     status = 502
+
+
+class RelayTooOldError(HearthgateError):
+    """Raise if a relay cannot forward ports yet."""
+
+    code = "relay_too_old"
+    message = "This relay is too old to forward ports."
+    hint = "Update Hearthgate on the relay. It goes on by itself then."
+    status = 409

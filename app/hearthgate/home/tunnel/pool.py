@@ -19,7 +19,9 @@ import socket
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.wire.channel import (
     OPENING_BYTES,
+    ChannelKind,
     opening_is_authentic,
+    opening_kind,
     opening_size,
     write_preamble,
 )
@@ -42,7 +44,7 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
-HandOver = Callable[[socket.socket], None]
+HandOver = Callable[[socket.socket, ChannelKind], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +282,7 @@ class ChannelPool:
         self._pause_s = 0.0
         del self._parked[channel.serial]
         self._poller.remove(channel.fd)
-        self._hand_over(sock)
+        self._hand_over(sock, opening_kind(opening))
         self._unused = min(self._unused, len(self._parked))
         if len(self._parked) < self._target // 4:
             self._grow()

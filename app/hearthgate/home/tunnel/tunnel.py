@@ -19,24 +19,39 @@ from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.control import ControlConnection
+from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
+    RelayAnswerError,
     RelayAwayError,
     RelayKeyError,
     RelayMisbehavedError,
     RelayRefusedError,
     RelayReplacedError,
     RelayStoppingError,
+    RelayTooOldError,
     TunnelBugError,
 )
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pool import ChannelPool, HandOver, Ticket
 from hearthgate.poller import Poller
-from hearthgate.wire.control import GoodbyeReason, Need, Welcome
+from hearthgate.tasks import Tasks
+from hearthgate.wire.control import (
+    Feature,
+    Forward,
+    GoodbyeReason,
+    Granted,
+    Need,
+    Welcome,
+)
 from hearthgate.wire.names import format_address
+from hearthgate.wire.ports import NO_PORTS, Ports, Protocol
 
 _LOGGER = logging.getLogger(__name__)
 
 _RETRY_FIRST_S = 0.5
+# A relay that stops has a successor as a rule, and visitors wait there. The homes of
+# one relay come back spread over this long.
+_COME_BACK_WITHIN_S = 0.2
 _RETRY_MOST_S = 30.0
 _HOLDS_AFTER_S = 60.0
 _REFUSED_RETRY_S = 300.0  # what a person has to mend is not mended every second
@@ -61,6 +76,8 @@ class TunnelStatus:
     problem: Problem | None = None
     domains: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()  # where hostnames have to point
+    ports: Ports = NO_PORTS  # granted
+    can_forward: bool = True  # False: an older relay, without forwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,10 @@ class Tunnel:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         rng: random.Random,
+        find_target: FindTarget = lambda _port: None,
     ) -> None:
+        self._find_target = find_target
+        self._datagrams: Datagrams | None = None
         self._options = options
         self._identity = identity
         self._poller = poller
@@ -109,9 +129,14 @@ class Tunnel:
         self._pool: ChannelPool | None = None
         self._publishing = asyncio.Lock()
         self._hurry = asyncio.Event()
+        self._rng = rng
+        self._tasks = Tasks()
         self.status = TunnelStatus(TunnelState.CONNECTING, wall_clock())
         self.refused: dict[str, str] = {}  # hostnames that the relay did not take
         self.is_published = False  # the relay has taken the set, in this session
+        self.forwards: tuple[Forward, ...] = ()  # what the next session declares
+        self.refused_forwards: dict[str, str] = {}  # by text, as tcp/25565
+        self.has_declared = False  # the relay has taken the forwards, in this session
 
     @property
     def rtt_ms(self) -> float | None:
@@ -154,6 +179,24 @@ class Tunnel:
             self.is_published = True
             return self.refused
 
+    async def declare(self, forwards: tuple[Forward, ...]) -> dict[str, str]:
+        """Declare the whole set of forwards; return the refused ones with why.
+
+        Kept for the next session if the relay is away: raises RelayAwayError then.
+        Raises RelayRefusedError if the relay is too old for it.
+        """
+        self.forwards = forwards
+        if self._datagrams is not None:
+            self._datagrams.targets_changed()
+        async with self._publishing:
+            if self._connection is None:
+                raise RelayAwayError
+            if not self.status.can_forward:
+                raise RelayTooOldError
+            self.refused_forwards = await self._connection.declare(self.forwards)
+            self.has_declared = True
+            return self.refused_forwards
+
     async def publish_answer(
         self, hostname: str, token: str, key_authorization: str
     ) -> None:
@@ -170,6 +213,12 @@ class Tunnel:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
+        try:
+            await self._stay()
+        finally:
+            await self._tasks.close()
+
+    async def _stay(self) -> None:
         while True:
             try:
                 await self._connect_once()
@@ -196,7 +245,13 @@ class Tunnel:
         except HearthgateError as err:
             await self._rest(TunnelState.WAITING, err, self._backoff.delay())
         else:
-            await self._rest(TunnelState.WAITING, problem, self._backoff.delay())
+            await self._rest(TunnelState.WAITING, problem, self._delay(problem))
+
+    def _delay(self, problem: HearthgateError) -> float:
+        """Return how long to wait after a session that the relay or the net ended."""
+        if isinstance(problem, RelayStoppingError):
+            return self._rng.random() * _COME_BACK_WITHIN_S
+        return self._backoff.delay()
 
     async def _session_or_hurry(self) -> HearthgateError:
         """Run one session, ended early if the user wants to reconnect."""
@@ -221,14 +276,21 @@ class Tunnel:
                 hint=f"Forget the relay here and pair again ({err}).",
             ) from err
         connection = ControlConnection(
-            options.host, options.port, options.fingerprint, context, self._on_need
+            options.host,
+            options.port,
+            options.fingerprint,
+            context,
+            self._on_need,
+            on_granted=self._on_granted,
         )
         try:
             welcome = await connection.open()
+            await asyncio.to_thread(self._keep_relay, welcome)
             return await self._hold(connection, welcome)
         finally:
             self._connection = None
             self.is_published = False
+            self.has_declared = False
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
@@ -251,11 +313,14 @@ class Tunnel:
         self._connection = connection
         self._backoff.succeeded()
         keeper = asyncio.create_task(self._keep(), name="keep the pool")
+        datagrams = self._start_datagrams(connection, welcome)
         self._pool.fill()
         self._set(
             TunnelState.CONNECTED,
             domains=welcome.domains,
             addresses=welcome.addresses or (address[0],),
+            ports=Ports(welcome.tcp, welcome.udp),
+            can_forward=Feature.FORWARDS in welcome.features,
         )
         _LOGGER.info(
             "Connected to the relay %s as %s, session %d",
@@ -267,7 +332,9 @@ class Tunnel:
             reason = await connection.receive()
         finally:
             keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            datagrams.cancel()
+            self._datagrams = None
+            await asyncio.gather(keeper, datagrams, return_exceptions=True)
         _LOGGER.info("Left the relay %s: %s", connection.relay, reason or "lost")
         return self._end_of(reason)
 
@@ -289,13 +356,69 @@ class Tunnel:
 
     async def _keep(self) -> None:
         """Publish what is public, then look after the pool."""
-        with contextlib.suppress(RelayAwayError):  # the session is ending too
-            await self.publish(self.hostnames)
-            self._tell()
+        with contextlib.suppress(HearthgateError):  # told by the state, or it ends
+            await self._declare_all()
         while True:
             await asyncio.sleep(_SWEEP_S)
             if self._pool is not None:
                 self._pool.sweep()
+
+    def _start_datagrams(
+        self, connection: ControlConnection, welcome: Welcome
+    ) -> "asyncio.Task[None]":
+        """Keep the way for UDP forwards open, once there is one."""
+        self._datagrams = Datagrams(
+            session_id=welcome.session_id,
+            channel_key=welcome.channel_key,
+            relay=(connection.peer[0], welcome.datagram_port),
+            find_target=self._find_target,
+            open_stream=connection.datagram_stream,
+            poller=self._poller,
+            clock=self._clock,
+        )
+        return asyncio.create_task(
+            self._carry_datagrams(self._datagrams), name="datagrams"
+        )
+
+    async def _carry_datagrams(self, datagrams: Datagrams) -> None:
+        """Wait for the first UDP forward; then carry until cancelled."""
+        while not self._wants_datagrams():  # noqa: ASYNC110  rarely, and never in haste
+            await asyncio.sleep(_SWEEP_S / 4)
+        await datagrams.run()
+
+    def _wants_datagrams(self) -> bool:
+        return any(one.protocol is Protocol.UDP for one in self.forwards)
+
+    async def _declare_all(self) -> None:
+        await self.publish(self.hostnames)
+        if self.status.can_forward:
+            await self.declare(self.forwards)
+        self._on_status(self.status)
+
+    def _keep_relay(self, welcome: Welcome) -> None:
+        """Keep what the relay will show on sealed channels. Blocking."""
+        if not welcome.certificate:
+            return
+        try:
+            self._identity.keep_relay(welcome.certificate, self._options.fingerprint)
+        except ValueError as err:
+            relay = format_address(self._options.host, self._options.port)
+            raise RelayAnswerError(relay=relay, reason=str(err)) from err
+
+    def _on_granted(self, granted: Granted) -> None:
+        """Take a changed grant; what was refused may be allowed now."""
+        _LOGGER.info("The relay has changed what this home may use")
+        self._set(
+            self.status.state,
+            self.status.problem,
+            domains=granted.domains,
+            ports=Ports(granted.tcp, granted.udp),
+        )
+        self._tasks.start(self._redeclare(), "declare again")
+
+    async def _redeclare(self) -> None:
+        with contextlib.suppress(HearthgateError):
+            await self._declare_all()
 
     def _on_need(self, need: Need) -> None:
         if self._pool is not None:
@@ -324,6 +447,8 @@ class Tunnel:
         *,
         domains: tuple[str, ...] | None = None,
         addresses: tuple[str, ...] | None = None,
+        ports: Ports | None = None,
+        can_forward: bool | None = None,
     ) -> None:
         old = self.status
         keep_problem = problem is None and state is TunnelState.CONNECTING
@@ -333,6 +458,8 @@ class Tunnel:
             old.problem if keep_problem else problem,
             old.domains if domains is None else domains,
             old.addresses if addresses is None else addresses,
+            old.ports if ports is None else ports,
+            old.can_forward if can_forward is None else can_forward,
         )
         self._tell()
 

@@ -25,6 +25,7 @@ from hearthgate.home.web.errors import (
 from hearthgate.home.web.facade import KEEP, AccessWish, ExposureWish, Keep
 from hearthgate.values import Secret
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.ports import PORT_MAX
 
 _BODY_SECONDS = 15
 _NAME_MAX = 64
@@ -115,6 +116,14 @@ def _boolean(value: object) -> bool:
     return value
 
 
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise vol.Invalid("expected a port")
+    if not 1 <= value <= PORT_MAX:
+        raise vol.Invalid(f"expected a port from 1 to {PORT_MAX}")
+    return value
+
+
 def _access_wish(value: object) -> AccessWish | Keep | None:
     if value is None or value is KEEP:
         return value
@@ -159,6 +168,8 @@ EXPOSURE = vol.Schema(
             "hostname": _hostname,
             "relay_id": _text(1, 64),
             vol.Optional("access", default=lambda: KEEP): _access_wish,
+            "public_port": _port,
+            "proxy_protocol": _boolean,
         },
         _wish,
     )

@@ -43,6 +43,8 @@ class ExposureWish:
     hostname: str | None = None  # lower case A-labels, no trailing dot
     relay_id: str | None = None
     access: AccessWish | Literal[Keep.KEEP] | None = KEEP  # None: nobody is asked
+    public_port: int | None = None  # of a forward
+    proxy_protocol: bool | None = None  # of a TCP forward: tell it visitors' addresses
 
 
 class HomeApi(Protocol):

@@ -18,7 +18,7 @@ export function inOrder(services) {
 
 /** Every word has to occur somewhere in what the row says. */
 export function matches(service, query) {
-  const text = [service.name, service.title, service.host, service.url, service.exposure?.hostname]
+  const text = [service.name, service.title, service.host, service.url, service.exposure?.url]
     .join(" ")
     .toLowerCase();
   return query.toLowerCase().split(/\s+/).every((word) => text.includes(word));

@@ -30,9 +30,11 @@ class HgPublicLink extends HgElement {
     if (this.hidden) return;
     if (isWebAddress(exposure.url)) this.link.href = exposure.url;
     else this.link.removeAttribute("href");
-    const words = exposure.url.replace(/\/$/, "");
+    // A port is typed into some program, which knows by itself what it speaks.
+    const address = exposure.url.replace(/^(tcp|udp):\/\//, "");
+    const words = address.replace(/\/$/, "");
     if (this.words.textContent !== words) this.words.replaceChildren(...breakable(words));
-    this.copy.text = exposure.url;
+    this.copy.text = address;
     this.accessIcon.setAttribute("name", exposure.access ? "lock" : "web");
     this.accessWords.textContent = exposure.access
       ? t("access.protected", { username: exposure.access.username })

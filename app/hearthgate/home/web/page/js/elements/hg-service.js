@@ -69,7 +69,8 @@ class HgService extends HgElement {
     this.#updateToggle();
     this.menu.label = t("menu.service", { name });
     this.menu.items = serviceMenu(service, this.relays);
-    this.progress.exposure = exposure;
+    // Forwards have no certificate to wait for, and so no steps.
+    this.progress.exposure = exposure?.public_port ? null : exposure;
     this.link.exposure = exposure;
     this.#updateProblems();
     this.dataset.live = String(isLive(exposure));

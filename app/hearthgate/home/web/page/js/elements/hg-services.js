@@ -44,7 +44,7 @@ class HgServices extends HgElement {
     const { services } = this;
     const live = services.filter(({ exposure }) => isLive(exposure)).length;
     const taken = new Map(services
-      .filter(({ exposure }) => exposure)
+      .filter(({ exposure }) => exposure?.hostname)
       .map(({ exposure, name }) => [exposure.hostname, name]));
     this.summary.textContent = live
       ? t("services.live", { count: live, total: services.length }) : t("services.none_live");

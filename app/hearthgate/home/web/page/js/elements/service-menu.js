@@ -8,11 +8,17 @@ import { h } from "../dom.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
 
-export function serviceMenu({ exposure, origin }, relays) {
+const isWeb = ({ scheme }) => scheme !== "tcp" && scheme !== "udp";
+
+export function serviceMenu(service, relays) {
+  const { exposure, origin } = service;
   const manual = origin === "manual";
+  const site = exposure && isWeb(service);
+  const forward = exposure && !isWeb(service);
   return [
-    exposure && { action: "access", text: t("menu.access"), icon: "lock" },
-    exposure && relays.length && { action: "hostname", text: t("menu.hostname"), icon: "web" },
+    site && { action: "access", text: t("menu.access"), icon: "lock" },
+    forward && relays.length && { action: "port", text: t("menu.port"), icon: "web" },
+    site && relays.length && { action: "hostname", text: t("menu.hostname"), icon: "web" },
     manual && { action: "edit", text: t("menu.edit"), icon: "edit" },
     manual && { action: "remove", text: t("menu.remove"), icon: "remove", danger: true },
   ].filter(Boolean);
@@ -26,8 +32,14 @@ function takenByOthers({ service, taken }) {
 }
 
 export const serviceDialogs = {
-  expose: (row) => h("hg-expose-dialog", {
-    service: row.service, relays: row.relays, taken: takenByOthers(row),
+  expose: (row) => (isWeb(row.service)
+    ? h("hg-expose-dialog", {
+      service: row.service, relays: row.relays, taken: takenByOthers(row),
+    })
+    : h("hg-forward-dialog", { service: row.service, relays: row.relays })),
+
+  port: (row) => h("hg-forward-dialog", {
+    service: row.service, relays: row.relays, keeps: true,
   }),
 
   hostname: (row) => h("hg-hostname-dialog", {

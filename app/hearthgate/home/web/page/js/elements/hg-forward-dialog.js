@@ -1,0 +1,75 @@
+/**
+ * Put a service that is no web page on the Internet by a port of the relay, or give it
+ * another port.
+ */
+
+import { h, uniqueId } from "../dom.js";
+import { properties } from "../element.js";
+import { t } from "../i18n.js";
+import { wish } from "../wish.js";
+import { HgDialog } from "./dialog.js";
+import { icon } from "./hg-icon.js";
+
+class HgForwardDialog extends HgDialog {
+  title() {
+    return t("forward.title", { name: this.service.name });
+  }
+
+  action() {
+    return this.service.exposure?.enabled ? t("dialog.save") : t("expose.submit");
+  }
+
+  content() {
+    const { service } = this;
+    const { exposure, scheme } = service;
+    const [portId, errorId, proxyId] = ["port", "wrong", "proxy"].map(uniqueId);
+    const granted = this.relays.flatMap(({ ports }) => ports?.[scheme] ?? []);
+    this.port = h("input", {
+      type: "text", id: portId, inputMode: "numeric", autocomplete: "off", maxLength: 5,
+      value: String(exposure?.public_port ?? service.suggested_port ?? ""),
+      "aria-describedby": `${portId}-hint ${errorId}`,
+    });
+    this.proxy = h("input", {
+      type: "checkbox", role: "switch", id: proxyId, checked: Boolean(exposure?.proxy_protocol),
+    });
+    this.wrong = h("p", { class: "field-error", id: errorId, role: "alert" });
+    const proxy = h("label", { class: "setting", htmlFor: proxyId },
+      h("span", { class: "setting-text" }, h("span", {}, t("forward.proxy")),
+        h("span", { class: "secondary" }, t("forward.proxy_hint"))),
+      h("span", { class: "switch" }, this.proxy, h("span", { class: "switch-track" })));
+    proxy.hidden = scheme !== "tcp";
+    return [
+      h("p", { class: "plain-warning" }, icon("web"),
+        h("span", {}, t("forward.sentence", { name: service.name }))),
+      h("div", { class: "field" }, h("label", { htmlFor: portId }, t("forward.port")), this.port,
+        h("p", { class: "secondary", id: `${portId}-hint` }, granted.length
+          ? t("forward.granted", { protocol: scheme.toUpperCase(), ports: granted.join(", ") })
+          : t("forward.none", { protocol: scheme.toUpperCase() }))),
+      proxy,
+      this.wrong,
+    ];
+  }
+
+  first() {
+    return this.port;
+  }
+
+  check() {
+    const port = Number(this.port.value);
+    const fits = /^[0-9]{1,5}$/.test(this.port.value.trim()) && port >= 1 && port <= 65535;
+    this.wrong.textContent = fits ? "" : t("forward.wrong");
+    if (!fits) this.port.focus();
+    return fits;
+  }
+
+  save() {
+    const { id, exposure, scheme } = this.service;
+    const fields = { enabled: exposure ? exposure.enabled || !this.keeps : true };
+    fields.public_port = Number(this.port.value);
+    if (scheme === "tcp") fields.proxy_protocol = this.proxy.checked;
+    return wish(this, "setExposure", { id, fields });
+  }
+}
+
+properties(HgForwardDialog, { service: null, relays: [], keeps: false });
+customElements.define("hg-forward-dialog", HgForwardDialog);

@@ -1,0 +1,388 @@
+"""Carry UDP forwards: visitors' datagrams on public ports, sealed ones to the homes.
+
+    visitor ──▶ public port ──flow──▶ Link.send ──sealed UDP──▶ home
+                                          └─ stream, if UDP to the home is blocked
+    visitor ◀── flow by id ◀── Link ◀──authentic, new── home
+
+The home speaks first: the relay learns its address from an authentic datagram that is
+newer than all before, and sends nowhere else. To a visitor who may have lied about its
+address at most a few times what it sent goes back (limits.py). Flows time out. Knows
+no content.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+import functools
+import logging
+import socket
+
+from hearthgate.poller import READABLE, Poller
+from hearthgate.relay.addresses import address_key
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.forwards import bind_all
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.listening import take
+from hearthgate.relay.sessions import Presence, Session
+from hearthgate.udp import Address, receive_all, send_all, udp_socket
+from hearthgate.wire.control import Forward
+from hearthgate.wire.datagrams import (
+    FLOW_BYTES,
+    Kind,
+    Opener,
+    Sealer,
+    datagram_keys,
+    read_flow,
+    session_tag,
+    tag_of,
+    write_flow,
+    write_open,
+)
+
+_LOGGER = logging.getLogger(__name__)
+_PROVEN_AFTER = 2  # datagrams that came after we had answered: it hears us
+
+Stream = Callable[[bytes], None]
+
+
+class Flow:
+    """What one visitor and one service send each other."""
+
+    __slots__ = (
+        "accepted",
+        "answered",
+        "got",
+        "id",
+        "last",
+        "link",
+        "port",
+        "proofs",
+        "sent",
+        "visitor",
+    )
+
+    def __init__(self, port: "Port", visitor: Address, now: float) -> None:
+        self.port = port
+        self.visitor = visitor
+        self.link: Link | None = None
+        self.id = 0
+        self.accepted = False  # the home knows it
+        self.answered = False  # something went to the visitor since its last datagram
+        self.proofs = 0
+        self.got = 0  # bytes
+        self.sent = 0
+        self.last = now
+
+
+class Port:
+    """A public UDP port of one home."""
+
+    def __init__(
+        self, forward: Forward, presence: Presence, socks: list[socket.socket]
+    ) -> None:
+        self.forward = forward
+        self.presence = presence
+        self.socks = socks
+        self.flows: dict[tuple[int, Address], Flow] = {}
+
+
+class Link:
+    """The way to one home in one session: keys, address, flows."""
+
+    def __init__(self, session: Session) -> None:
+        to_relay, to_home = datagram_keys(session.key)
+        self.session = session
+        self.sealer = Sealer(to_home, session_tag(session.id))
+        self.opener = Opener(to_relay)
+        self.flows: dict[int, tuple[Flow, socket.socket]] = {}
+        self.next_flow = 1
+        self.sock: socket.socket | None = None  # ours, at which the home reaches us
+        self.address: Address | None = None
+        self.heard = float("-inf")  # when the home was last heard by UDP
+        self.stream: Stream | None = None
+
+    def join(self, flow: Flow, sock: socket.socket) -> None:
+        """Give a flow an id of this session."""
+        flow.link = self
+        flow.id = self.next_flow
+        flow.accepted = False
+        self.next_flow = self.next_flow % 0xFFFFFFFF + 1
+        self.flows[flow.id] = (flow, sock)
+
+
+class Datagrams:
+    """All UDP forwards of a relay. Lives in one loop."""
+
+    def __init__(
+        self,
+        *,
+        poller: Poller,
+        counters: Counters,
+        limits: Limits,
+        hosts: tuple[str, ...],
+        port: int,
+        clock: Callable[[], float],
+        inherited: list[socket.socket] | None = None,
+    ) -> None:
+        """Bind the port that homes send to. Raises PortTakenError.
+
+        A socket that is bound already is taken out of `inherited`.
+        """
+        self._poller = poller
+        self._counters = counters
+        self._limits = limits
+        self._hosts = hosts
+        self._clock = clock
+        self._links: dict[bytes, Link] = {}  # by the tag of the session
+        self._by_home: dict[str, Link] = {}
+        self._ports: set[Port] = set()
+        self._addresses: Counter[str] = Counter()  # flows
+        bind = functools.partial(_bind, port=port, inherited=inherited or [])
+        self._socks = bind_all(hosts, bind)
+
+    @property
+    def socks(self) -> tuple[socket.socket, ...]:
+        """The sockets that homes send to, which stay ours."""
+        return tuple(self._socks)
+
+    def open(self) -> None:
+        """Begin to listen to homes."""
+        for sock in self._socks:
+            handler = functools.partial(self._from_home, sock)
+            self._poller.add(sock.fileno(), READABLE, handler)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for port in list(self._ports):
+            self._close_port(port)
+        for sock in self._socks:
+            self._poller.remove(sock.fileno())
+            sock.close()
+        self._socks = []
+
+    # --- homes ------------------------------------------------------------------------
+
+    def attach(self, session: Session) -> None:
+        """Take that a session has begun; older ones of the home are over."""
+        self.detach(session.presence.home.id)
+        link = Link(session)
+        self._links[session_tag(session.id)] = link
+        self._by_home[session.presence.home.id] = link
+
+    def detach(self, home_id: str, session: Session | None = None) -> None:
+        """Forget a home's session; with `session` only if it is this one."""
+        link = self._by_home.get(home_id)
+        if link is None or (session is not None and link.session is not session):
+            return
+        del self._by_home[home_id]
+        self._links.pop(session_tag(link.session.id), None)
+
+    def set_stream(self, home_id: str, stream: Stream) -> bool:
+        """Use a stream while UDP does not come through; False: there is no session."""
+        link = self._by_home.get(home_id)
+        if link is not None:
+            link.stream = stream
+        return link is not None
+
+    def end_stream(self, home_id: str, stream: Stream) -> None:
+        """Use a stream no more; a newer one stays."""
+        link = self._by_home.get(home_id)
+        if link is not None and link.stream is stream:
+            link.stream = None
+
+    def from_stream(self, home_id: str, message: bytes) -> None:
+        """Take a message that came by the stream."""
+        link = self._by_home.get(home_id)
+        if link is not None:
+            self._take(link, [message])
+
+    def _from_home(self, sock: socket.socket, _events: int) -> None:
+        batches: dict[Link, list[bytes]] = {}
+        for datagram, address in receive_all(sock):
+            tag = tag_of(datagram)
+            link = self._links.get(tag) if tag else None
+            if link is None:
+                self._counters.refuse("a datagram of no session", address[0])
+                continue
+            replayed = link.opener.replayed
+            message = link.opener.open(datagram)
+            if message is None:
+                again = link.opener.replayed > replayed
+                why = "a replayed datagram" if again else "a forged datagram"
+                self._counters.refuse(why, address[0])
+                continue
+            if link.opener.is_newest(datagram):
+                link.sock, link.address = sock, address
+                link.heard = self._clock()
+            batches.setdefault(link, []).append(message)
+        for link, messages in batches.items():
+            self._take(link, messages)
+
+    def _take(self, link: Link, messages: list[bytes]) -> None:
+        """Act on what an authentic home has sent."""
+        out: dict[tuple[socket.socket, Address], list[bytes]] = {}
+        now = self._clock()
+        for message in messages:
+            kind = message[0] if message else 0
+            if kind == Kind.HELLO:
+                self._send(link, [bytes([Kind.ANSWER])], now)
+                continue
+            flow_id = read_flow(message)
+            found = link.flows.get(flow_id) if flow_id is not None else None
+            if found is None:
+                if kind == Kind.DATA and flow_id is not None:
+                    self._send(link, [write_flow(Kind.CLOSE, flow_id)], now)
+                continue
+            flow, sock = found
+            if kind == Kind.CLOSE:
+                flow.accepted = False
+            elif kind in (Kind.ACCEPT, Kind.DATA):
+                flow.accepted = True
+            if kind == Kind.DATA and self._may_answer(flow, len(message) - FLOW_BYTES):
+                flow.last = now
+                payload = message[FLOW_BYTES:]
+                out.setdefault((sock, flow.visitor), []).append(payload)
+        for (sock, visitor), payloads in out.items():
+            send_all(sock, payloads, visitor)
+
+    def _may_answer(self, flow: Flow, size: int) -> bool:
+        """Bound what goes to somebody whose address nobody has proven."""
+        limits = self._limits
+        if flow.proofs < _PROVEN_AFTER:
+            most = max(limits.unproven_reply_max, 3 * flow.got)
+            if flow.sent + size > most:
+                self._counters.refuse(
+                    "an answer to an unproven visitor",
+                    home=flow.port.presence.home.name,
+                )
+                return False
+        flow.sent += size
+        flow.answered = True
+        return True
+
+    def _send(self, link: Link, messages: list[bytes], now: float) -> None:
+        """Send messages to a home by the way that works."""
+        alive = now - link.heard < self._limits.datagram_path_s
+        if alive and link.sock is not None and link.address is not None:
+            seal = link.sealer.seal
+            send_all(link.sock, [seal(one) for one in messages], link.address)
+        elif link.stream is not None:
+            for message in messages:
+                link.stream(message)
+        else:
+            name = link.session.presence.home.name
+            self._counters.refuse("a datagram without a way to its home", home=name)
+
+    # --- visitors ---------------------------------------------------------------------
+
+    def forward(self, forward: Forward, presence: Presence) -> Callable[[], None]:
+        """Bind a public port; return what closes it. Raises PortTakenError."""
+        socks = bind_all(self._hosts, functools.partial(_bind, port=forward.port))
+        port = Port(forward, presence, socks)
+        self._ports.add(port)
+        for sock in socks:
+            handler = functools.partial(self._from_visitors, port, sock)
+            self._poller.add(sock.fileno(), READABLE, handler)
+        return functools.partial(self._close_port, port)
+
+    def _close_port(self, port: Port) -> None:
+        if port not in self._ports:
+            return
+        self._ports.discard(port)
+        for key in list(port.flows):
+            self._end(port, key, tell=True)
+        for sock in port.socks:
+            self._poller.remove(sock.fileno())
+            sock.close()
+
+    def _from_visitors(self, port: Port, sock: socket.socket, _events: int) -> None:
+        now = self._clock()
+        link = self._by_home.get(port.presence.home.id)
+        messages: list[bytes] = []
+        for payload, address in receive_all(sock):
+            if link is None:
+                self._counters.refuse(
+                    "a datagram without a way to its home",
+                    home=port.presence.home.name,
+                )
+                continue
+            key = (sock.fileno(), address)
+            flow = port.flows.get(key) or self._begin(port, key, now)
+            if flow is None:
+                continue
+            if flow.link is not link:
+                link.join(flow, sock)
+            flow.last = now
+            flow.got += len(payload)
+            if flow.answered:
+                flow.answered = False
+                flow.proofs += 1
+            if flow.accepted:
+                messages.append(write_flow(Kind.DATA, flow.id, payload))
+            else:
+                number = port.forward.port
+                visitor = (address[0], address[1])
+                messages.append(write_open(flow.id, number, visitor, payload))
+        if messages and link is not None:
+            self._send(link, messages, now)
+
+    def _begin(self, port: Port, key: tuple[int, Address], now: float) -> Flow | None:
+        address = key[1][0]
+        who = address_key(address)
+        limits = self._limits
+        home = port.presence.home.name
+        if self._addresses[who] >= limits.flows_per_address_max:
+            self._counters.refuse("more flows than allowed from one address", address)
+            return None
+        of_home = sum(
+            len(one.flows) for one in self._ports if one.presence is port.presence
+        )
+        if of_home >= limits.flows_per_home_max:
+            self._counters.refuse("more flows than allowed", home=home)
+            return None
+        self._addresses[who] += 1
+        flow = port.flows[key] = Flow(port, key[1], now)
+        return flow
+
+    def _end(self, port: Port, key: tuple[int, Address], *, tell: bool) -> None:
+        flow = port.flows.pop(key)
+        who = address_key(key[1][0])
+        self._addresses[who] -= 1
+        if self._addresses[who] <= 0:
+            del self._addresses[who]
+        link = flow.link
+        if link is not None and link.flows.pop(flow.id, None) is not None and tell:
+            closed = write_flow(Kind.CLOSE, flow.id)
+            if link.heard > float("-inf") or link.stream is not None:
+                self._send(link, [closed], self._clock())
+
+    def sweep(self) -> None:
+        """End flows that were silent for too long. To be called about every 10 s."""
+        now = self._clock()
+        limits = self._limits
+        for port in self._ports:
+            for key, flow in list(port.flows.items()):
+                proven = flow.proofs >= _PROVEN_AFTER
+                idle_s = limits.flow_idle_s if proven else limits.unproven_flow_idle_s
+                if now - flow.last >= idle_s:
+                    self._end(port, key, tell=True)
+
+    @property
+    def flows(self) -> int:
+        """How many flows there are."""
+        return sum(len(port.flows) for port in self._ports)
+
+
+def _bind(
+    host: str, *, port: int, inherited: Sequence[socket.socket] = ()
+) -> socket.socket:
+    if isinstance(inherited, list):
+        found = take(inherited, host, port, socket.SOCK_DGRAM)
+        if found is not None:
+            return found
+    sock = udp_socket(host)
+    try:
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,252 @@
+"""Public ports that lead to homes.
+
+    forwards {tcp/25565, udp/51820} ──▶ grant? free? ──▶ bound ports, or a reason
+    visitor on 25565 ──▶ parked channel, opened sealed ──▶ SealedPair
+
+A port is bound while its home declares it, and through the grace period in which the
+home may come back. Binds nothing that a grant does not cover. UDP is in datagrams.py.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+import errno
+import functools
+import logging
+import socket
+import ssl
+
+from hearthgate.poller import Poller
+from hearthgate.relay.addresses import AddressBook
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.doorway import Doorway, listen
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.pump import Carried
+from hearthgate.relay.sealed import Seal, SealedPair
+from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
+from hearthgate.relay.visitors import Visitor, Visitors
+from hearthgate.wire.alerts import Alert
+from hearthgate.wire.channel import ChannelKind, write_opening
+from hearthgate.wire.constants import SEALED_SUFFIX
+from hearthgate.wire.control import Forward
+from hearthgate.wire.ports import Protocol
+from hearthgate.wire.proxy import Endpoint, proxy_header
+
+_LOGGER = logging.getLogger(__name__)
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class ForwardVisitor(Visitor):
+    """A visitor on a forwarded TCP port."""
+
+    __slots__ = ("_context", "_name", "_seal", "_target")
+
+    def __init__(
+        self,
+        desk: Visitors,
+        sock: socket.socket,
+        *,
+        peer: Endpoint,
+        forward: Forward,
+        context: ssl.SSLContext,
+        name: str,
+        leave: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            desk, sock, peer=peer, hostname=str(forward), flight=b"", leave=leave
+        )
+        self._target: Endpoint = sock.getsockname()[:2]
+        self._context = context
+        self._name = name
+        self._seal: Seal | None = None
+
+    def _first_bytes(self, channel: ParkedChannel) -> bytes:
+        """Return opening and hello, a fresh one for each channel that is tried."""
+        session = channel.session
+        home = session.presence.home
+        self._seal = Seal(self._context, self._name, home.id)
+        proxy = proxy_header(self.peer, self._target)
+        return write_opening(
+            session.id,
+            channel.serial,
+            session.key,
+            proxy,
+            self._seal.unsent(),
+            kind=ChannelKind.SEALED,
+        )
+
+    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
+        if self._seal is None:
+            raise RuntimeError("nothing was sent on this channel yet")
+        desk = self._desk
+        pair = SealedPair(desk.pump, self.sock, channel.sock, self._seal, self._done)
+        pair.begin(unsent)
+        return pair
+
+    def _tell(self, alert: Alert) -> None:
+        """Nothing can be said in a protocol that we don't know."""
+
+
+class ForwardRoute(Route):
+    """A forward with the sockets that listen for it."""
+
+    __slots__ = ("close_doors", "forward")
+
+    def __init__(
+        self, forward: Forward, presence: Presence, close_doors: Callable[[], None]
+    ) -> None:
+        super().__init__(str(forward), presence)
+        self.forward = forward
+        self.close_doors = close_doors
+
+    def withdraw(self) -> None:
+        """Listen no more, and cut who is inside."""
+        self.close_doors()
+        self.cut()
+
+
+class PortTakenError(Exception):
+    """Raise if a port cannot be bound; says why."""
+
+
+OpenDatagrams = Callable[[Forward, Presence], Callable[[], None]]
+
+
+class Forwards:
+    """All forwards of a relay. Lives in one loop."""
+
+    def __init__(
+        self,
+        *,
+        visitors: Visitors,
+        sessions: Sessions,
+        poller: Poller,
+        book: AddressBook,
+        counters: Counters,
+        limits: Limits,
+        hosts: tuple[str, ...],
+        own_ports: Callable[[], frozenset[Forward]],
+        context: ssl.SSLContext,
+        fingerprint: bytes,
+        open_datagrams: OpenDatagrams,  # raises PortTakenError
+    ) -> None:
+        self._visitors = visitors
+        self._sessions = sessions
+        self._poller = poller
+        self._book = book
+        self._counters = counters
+        self._limits = limits
+        self._hosts = hosts
+        self._own_ports = own_ports
+        self._context = context
+        self._suffix = f"{fingerprint.hex()[:12]}.{SEALED_SUFFIX}"
+        self._open_datagrams = open_datagrams
+
+    def declare(self, session: Session, wanted: Iterable[Forward]) -> dict[str, str]:
+        """Make a home's set of forwards this one; return the refused ones with why.
+
+        What is no longer in the set is cut before this returns.
+        """
+        presence = session.presence
+        asked = list(dict.fromkeys(wanted))
+        most = self._limits.forwards_per_home_max
+        refused = {
+            str(one): f"This relay lets a home forward {most} ports, and no more."
+            for one in asked[most:]
+        }
+        kept = {str(one) for one in asked[:most]}
+        gone = [
+            name
+            for name, route in presence.routes.items()
+            if route.forward is not None and name not in kept
+        ]
+        self._sessions.withdraw(presence, gone)
+        for forward in asked[:most]:
+            if str(forward) in presence.routes:
+                continue
+            why = self._open(forward, presence)
+            if why:
+                refused[str(forward)] = why
+        for why in refused.values():
+            self._counters.refuse("a forward", why, home=presence.home.name)
+        presence.serve()
+        return refused
+
+    def close(self) -> None:
+        """Listen no more; who is inside stays."""
+        for route in self._sessions.routes.values():
+            if isinstance(route, ForwardRoute):
+                route.close_doors()
+
+    def _open(self, forward: Forward, presence: Presence) -> str:
+        """Bind a port; return why not, empty if it is bound."""
+        what = f"{forward.protocol.upper()} port {forward.port}"
+        if not presence.home.ports.covers(forward.protocol, forward.port):
+            allowed = str(presence.home.ports) or "none"
+            return (
+                f"This relay does not let your home use {what}. "
+                f"It allows {allowed[:200]}. Its owner can change that: hearthgate "
+                f"relay grant {presence.home.name} --{forward.protocol} {forward.port}"
+            )
+        if str(forward) in self._sessions.routes:
+            return f"Another home on this relay holds {what}."
+        if forward in self._own_ports():
+            return f"The relay itself uses {what}."
+        try:
+            close = self._bind(forward, presence)
+        except PortTakenError as err:
+            return f"The relay cannot listen on {what}: {err}."
+        self._sessions.add(ForwardRoute(forward, presence, close))
+        _LOGGER.info("%s: Forwards %s", presence.home.name, what)
+        return ""
+
+    def _bind(self, forward: Forward, presence: Presence) -> Callable[[], None]:
+        if forward.protocol is Protocol.UDP:
+            return self._open_datagrams(forward, presence)
+        listeners = bind_all(
+            self._hosts,
+            functools.partial(listen, port=forward.port, visitors_speak_first=False),
+        )
+        door = Doorway(
+            listeners,
+            on_connection=functools.partial(self._admit, forward),
+            book=self._book,
+            poller=self._poller,
+            counters=self._counters,
+            loop=asyncio.get_running_loop(),
+        )
+        door.open()
+        return door.close
+
+    def _admit(self, forward: Forward, sock: socket.socket, peer: Endpoint) -> None:
+        visitor = ForwardVisitor(
+            self._visitors,
+            sock,
+            peer=peer,
+            forward=forward,
+            context=self._context,
+            name=f"{forward.protocol}-{forward.port}.{self._suffix}",
+            leave=functools.partial(self._book.leave, peer[0]),
+        )
+        self._visitors.place(visitor)
+
+
+def bind_all(
+    hosts: tuple[str, ...], bind: Callable[[str], socket.socket]
+) -> list[socket.socket]:
+    """Bind a port on each address; one that this machine does not have is left out.
+
+    Raises PortTakenError, with nothing bound.
+    """
+    bound: list[socket.socket] = []
+    for host in hosts:
+        try:
+            bound.append(bind(host))
+        except OSError as err:
+            if err.errno in _NO_SUCH_ADDRESS and len(hosts) > 1:
+                continue
+            for one in bound:
+                one.close()
+            raise PortTakenError(err.strerror or str(err)) from err
+    if not bound:
+        raise PortTakenError("this machine has no such address")
+    return bound

@@ -1,0 +1,286 @@
+"""The running relay under attack, with a healthy home beside it that must not notice.
+
+    attack, again and again ──▶ relay ◀── visitors of lamp.home.example.com: all served
+
+Each attack must be seen in the relay's own counters: one that missed would prove
+nothing. What it costs in time is measured by tests/bench/attacks.py, never here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import contextlib
+import functools
+from pathlib import Path
+import socket
+
+from aiohttp import ClientSession
+import pytest
+
+from hearthgate.process import allow_many_descriptors
+from hearthgate.wire import control as messages
+from hearthgate.wire.control import Goodbye, GoodbyeReason
+from tests.harness import attacks
+from tests.harness.hearthgate import HomeProcess, RelayProcess
+from tests.harness.scene import LOOPBACK, Scene
+from tests.unit.relay.fake_agent import FakeAgent
+
+LAMP = "lamp.home.example.com"
+VISITS = 25
+
+pytestmark = pytest.mark.keeps("processes", "sockets")
+
+
+@pytest.fixture(scope="module")
+def town() -> Iterator[Scene]:
+    allow_many_descriptors()
+    there = Scene(
+        relay_environment={
+            "HEARTHGATE_METRICS_PORT": "0",
+            "HEARTHGATE_LIMITS__HELLO_DEADLINE_S": "3",
+            "HEARTHGATE_LIMITS__PLAIN_DEADLINE_S": "3",
+        }
+    )
+    asyncio.run(there.__aenter__())
+    try:
+        asyncio.run(there.expose(there.web.url, "Lamp"))
+        yield there
+        assert "Traceback" not in there.relay.log
+    finally:
+        asyncio.run(there.__aexit__(None, None, None))
+
+
+def refusals(town: Scene, reason: str) -> float:
+    return town.relay.metric(f'refusals_total{{reason="{reason}"}}')
+
+
+@contextlib.asynccontextmanager
+async def under(attack: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Repeat an attack as long as the block runs. Raises what it raises."""
+
+    async def again() -> None:
+        while True:
+            await attack()
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(again(), name="attack")
+    try:
+        yield
+        if task.done():
+            await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def visited(town: Scene, reason: str) -> None:
+    """Visit until the attack was counted, and some times more; all must go well."""
+    before = refusals(town, reason)
+    visits = 0
+    async with asyncio.timeout(120):
+        while visits < VISITS or refusals(town, reason) <= before:
+            assert (await town.visit(LAMP, "/echo")).status == 200
+            visits += 1
+
+
+ON_443 = [
+    (attacks.slow_hellos, "nothing said in time"),
+    (attacks.one_address, "more connections than allowed from one address"),
+    (attacks.unknown_names, "an unknown hostname"),
+    (attacks.port_scan, "neither TLS nor a channel"),
+    (attacks.truncated_preambles, "nothing said in time"),
+    (attacks.guessed_tickets, "a channel of no session"),
+]
+
+
+@pytest.mark.parametrize(
+    ("attack", "reason"), ON_443, ids=[one.__name__ for one, _ in ON_443]
+)
+async def test_visitors_notice_nothing_of(
+    town: Scene, attack: attacks.Attack, reason: str
+) -> None:
+    async with under(functools.partial(attack, town.relay.https_port)):
+        await visited(town, reason)
+
+
+async def test_visitors_notice_nothing_of_five_thousand_dropped_connections(
+    town: Scene,
+) -> None:
+    port = town.relay.https_port
+    attack = asyncio.create_task(attacks.dropped(port, count=5000), name="attack")
+    visits = 0
+    while not attack.done() or visits < VISITS:
+        assert (await town.visit(LAMP, "/echo")).status == 200
+        visits += 1
+    await attack
+    async with asyncio.timeout(30):
+        while town.relay.metric("connections") > 20:  # noqa: ASYNC110  a metric
+            await asyncio.sleep(0.1)
+
+
+async def test_port_80_goes_on_under_slow_requests(town: Scene) -> None:
+    port = town.relay.http_port
+    url = f"http://{LOOPBACK}:{port}/x"
+    async with (
+        under(functools.partial(attacks.slow_requests, port, count=600)),
+        ClientSession() as client,
+    ):
+        before = refusals(town, "more connections than allowed from one address")
+        for _ in range(VISITS):
+            async with client.get(
+                url, headers={"Host": LAMP}, allow_redirects=False
+            ) as answer:
+                assert answer.status == 308
+            assert (await town.visit(LAMP, "/echo")).status == 200
+        async with asyncio.timeout(60):
+            while (  # noqa: ASYNC110  a metric
+                refusals(town, "more connections than allowed from one address")
+                <= before
+            ):
+                await asyncio.sleep(0.1)
+
+
+async def test_garbage_on_port_80_is_no_bug_of_ours(town: Scene) -> None:
+    async with under(functools.partial(attacks.port_scan, town.relay.http_port)):
+        await visited(town, "a broken request")
+
+
+# --- homes that misbehave -------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def bad_home(town: Scene, folder: Path, name: str) -> AsyncIterator[FakeAgent]:
+    code = town.relay.invite(f"{name}.example.com", name)
+    agent = await FakeAgent.join(code, folder)
+    try:
+        yield agent
+    finally:
+        await agent.close()
+        town.relay.run("relay", "revoke", name)
+
+
+async def test_a_home_that_floods_messages_is_sent_away_and_disturbs_nobody(
+    town: Scene, tmp_path: Path
+) -> None:
+    async with bad_home(town, tmp_path, "flood") as agent:
+
+        async def flood() -> None:
+            await agent.connect()
+            with contextlib.suppress(ConnectionError):
+                for number in range(2000):
+                    await agent.say(messages.Publish(number, ("a.flood.example.com",)))
+            assert await agent.ended() in {None, Goodbye(GoodbyeReason.MISBEHAVED)}
+            await agent.close()
+
+        async with under(flood):
+            await visited(town, "too many control messages")
+
+
+async def test_a_home_that_parks_thousands_of_channels_keeps_what_it_may_have(
+    town: Scene, tmp_path: Path
+) -> None:
+    async with bad_home(town, tmp_path, "parker") as agent:
+        await agent.connect()
+
+        async def park() -> None:
+            for _ in range(1000):
+                await agent.park()
+
+        attack = asyncio.create_task(park(), name="park")
+        await visited(town, "more parked channels than allowed")
+        await attack
+        parked = {one["name"]: one["parked"] for one in town.relay.homes()}
+        assert parked["parker"] == agent.welcome.channels_max
+
+
+async def test_a_home_that_never_answers_costs_only_its_own_visitors(
+    town: Scene, tmp_path: Path
+) -> None:
+    name = "a.silent.example.com"
+    async with bad_home(town, tmp_path, "silent") as agent:
+        await agent.connect()
+        await agent.publish(name)
+
+        async def wait() -> None:
+            port = town.relay.https_port
+            async with attacks.many(
+                port,
+                1200,
+                attacks.hellos.hello(name),
+                [f"127.0.1.{number}" for number in range(1, 9)],
+            ):
+                await asyncio.sleep(1)
+
+        async with under(wait):
+            await visited(town, "more waiting visitors than allowed")
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+async def test_a_home_with_a_broken_clock_disturbs_nobody(
+    town: Scene, tmp_path: Path, years: int
+) -> None:
+    """Shift what Python calls now, by a sitecustomize module; OpenSSL's stays."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\n"
+        "_now = time.time\n"
+        f"time.time = lambda: _now() + {years} * 365.25 * 86400\n"
+    )
+    name = "early" if years < 0 else "late"
+    home = HomeProcess(
+        {
+            **town.acme_environment(),
+            "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2] / 'app'}",
+        }
+    )
+    with home:
+        code = town.relay.invite(f"{name}.example.com", name)
+        async with home.api() as api:
+            # It may find the code too old; what counts is who stands beside it.
+            with contextlib.suppress(Exception):
+                await api.call("POST", "relays", {"code": code})
+                await api.connected()
+                body = {"name": "Shelf", "url": town.web.url}
+                service = await api.call("POST", "services", body)
+                shelf = f"shelf.{name}.example.com"
+                await town.pebble.set_a_async(shelf, [LOOPBACK])
+                await api.expose(service["id"], hostname=shelf)
+            for _ in range(VISITS):
+                assert (await town.visit(LAMP, "/echo")).status == 200
+    town.relay.run("relay", "revoke", name)
+
+
+# --- the machine ----------------------------------------------------------------------
+
+
+def test_an_address_that_the_machine_lacks_does_not_keep_the_relay_from_starting() -> (
+    None
+):
+    """Without IPv6 `::` fails like this address, which no machine has."""
+    bind = {"HEARTHGATE_BIND": f"{LOOPBACK},2001:db8::1"}
+    with RelayProcess(environment=bind) as relay:
+        assert "Not listening on 2001:db8::1" in relay.log
+        with socket.create_connection((LOOPBACK, relay.https_port)):
+            pass
+
+
+async def test_a_home_that_comes_back_from_another_address_goes_on(
+    town: Scene, tmp_path: Path
+) -> None:
+    name = "a.mover.example.com"
+    async with bad_home(town, tmp_path, "mover") as agent:
+        await agent.connect()
+        await agent.publish(name)
+        moved = FakeAgent(agent.joined, tmp_path)
+        await moved.connect()
+        assert moved.welcome.generation == agent.welcome.generation + 1
+        assert await agent.ended() == Goodbye(GoodbyeReason.REPLACED)
+        # The old address' channels are worth nothing any more, the new one's serve.
+        old = await agent.park()
+        assert await old.is_closed()
+        await moved.publish(name)
+        channel = await moved.park()
+        with contextlib.closing(
+            await attacks.dial(town.relay.https_port, attacks.hellos.hello(name))
+        ):
+            await channel.opened()
+        await moved.close()
+        assert (await town.visit(LAMP, "/echo")).status == 200

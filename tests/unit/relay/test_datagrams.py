@@ -1,0 +1,242 @@
+"""UDP flows at the relay: who is let through, who is bounded, when they end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+import socket
+
+import pytest
+
+from hearthgate.poller import Poller
+from hearthgate.relay.counters import Counters
+from hearthgate.relay.datagrams import Datagrams
+from hearthgate.relay.registry import Home
+from hearthgate.relay.sessions import Session, Sessions
+from hearthgate.wire.control import Forward
+from hearthgate.wire.datagrams import (
+    FLOW_BYTES,
+    Kind,
+    Opener,
+    Sealer,
+    datagram_keys,
+    read_flow,
+    read_open,
+    session_tag,
+    write_flow,
+)
+from hearthgate.wire.ports import PortRange, Ports, Protocol
+from tests.unit.relay.parts import SMALL, Clock, limits
+
+LOOPBACK = "127.0.0.1"
+BOUNDS = limits(flows_per_home_max=5, flows_per_address_max=3)
+
+
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((LOOPBACK, 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class AtHome:
+    """The home's end, scripted."""
+
+    def __init__(self, session: Session, port: int) -> None:
+        to_relay, to_home = datagram_keys(session.key)
+        self.sealer = Sealer(to_relay, session_tag(session.id))
+        self.opener = Opener(to_home)
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setblocking(False)
+        self.sock.connect((LOOPBACK, port))
+
+    def send(self, message: bytes) -> bytes:
+        datagram = self.sealer.seal(message)
+        self.sock.send(datagram)
+        return datagram
+
+    async def get(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        datagram = await asyncio.wait_for(loop.sock_recv(self.sock, 65_535), 5)
+        message = self.opener.open(datagram)
+        assert message is not None
+        return message
+
+
+class Scene:
+    """A relay's datagrams with one home and one public port."""
+
+    def __init__(self, poller: Poller) -> None:
+        self.clock = Clock()
+        self.counters = Counters(clock=self.clock, log_period_s=60)
+        self.port, self.public = free_udp_port(), free_udp_port()
+        self.datagrams = Datagrams(
+            poller=poller,
+            counters=self.counters,
+            limits=BOUNDS,
+            hosts=(LOOPBACK,),
+            port=self.port,
+            clock=self.clock,
+        )
+        self.datagrams.open()
+        sessions = Sessions(poller, SMALL, clock=self.clock)
+        ports = Ports(udp=(PortRange(self.public, self.public),))
+        home = Home("c" * 64, "cottage", ("c.example.com",), 1, ports)
+        self.session = sessions.begin(home, lambda _: None, lambda: None)
+        self.datagrams.attach(self.session)
+        forward = Forward(Protocol.UDP, self.public)
+        self.close_port = self.datagrams.forward(forward, self.session.presence)
+        self.home = AtHome(self.session, self.port)
+        self.visitors: list[socket.socket] = []
+
+    def visitor(self) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.connect((LOOPBACK, self.public))
+        self.visitors.append(sock)
+        return sock
+
+    async def greet(self) -> None:
+        self.home.send(bytes([Kind.HELLO]))
+        assert await self.home.get() == bytes([Kind.ANSWER])
+
+    async def opened(self, sock: socket.socket, payload: bytes) -> int:
+        """Begin a flow; return its number."""
+        sock.send(payload)
+        found = read_open(await self.home.get())
+        assert found is not None
+        assert found.payload == payload
+        assert found.visitor == sock.getsockname()
+        return found.flow
+
+    def close(self) -> None:
+        self.datagrams.close()
+        for sock in (self.home.sock, *self.visitors):
+            sock.close()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    poller = Poller(asyncio.get_running_loop())
+    made = Scene(poller)
+    yield made
+    made.close()
+    poller.close()
+
+
+async def heard(sock: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    return await asyncio.wait_for(loop.sock_recv(sock, 65_535), 5)
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not look():  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0.01)
+
+
+async def test_a_flow_opens_is_accepted_and_answers(scene: Scene) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    flow = await scene.opened(sock, b"one")
+    scene.home.send(write_flow(Kind.ACCEPT, flow))
+    scene.home.send(write_flow(Kind.DATA, flow, b"answer"))
+    assert await heard(sock) == b"answer"
+    sock.send(b"two")
+    message = await scene.home.get()
+    assert (message[0], read_flow(message)) == (Kind.DATA, flow)
+    assert message[FLOW_BYTES:] == b"two"
+
+
+async def test_a_replayed_datagram_is_dropped_and_counted(scene: Scene) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    flow = await scene.opened(sock, b"one")
+    datagram = scene.home.send(write_flow(Kind.DATA, flow, b"answer"))
+    assert await heard(sock) == b"answer"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
+        attacker.sendto(datagram, (LOOPBACK, scene.port))
+        refused = scene.counters.refused
+        await until(lambda: refused["a replayed datagram"] == 1)
+        changed = bytearray(scene.home.sealer.seal(b"x"))
+        changed[-1] ^= 1
+        attacker.sendto(changed, (LOOPBACK, scene.port))
+        await until(lambda: refused["a forged datagram"] == 1)
+    # Neither has moved the home's address.
+    assert await scene.opened(scene.visitor(), b"still to the home")
+
+
+async def test_flows_time_out_sooner_if_the_visitor_was_never_proven(
+    scene: Scene,
+) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    flow = await scene.opened(sock, b"0")
+    await scene.opened(scene.visitor(), b"says no more")
+    scene.home.send(write_flow(Kind.ACCEPT, flow))
+    for _ in range(2):
+        scene.home.send(write_flow(Kind.DATA, flow, b"answer"))
+        await heard(sock)
+        sock.send(b"goes on")
+        await scene.home.get()
+    scene.clock.now += BOUNDS.unproven_flow_idle_s
+    scene.datagrams.sweep()
+    assert scene.datagrams.flows == 1
+    scene.clock.now += BOUNDS.flow_idle_s
+    scene.datagrams.sweep()
+    assert scene.datagrams.flows == 0
+
+
+async def test_a_flood_of_visitors_is_bounded(scene: Scene) -> None:
+    await scene.greet()
+    for _ in range(20):
+        scene.visitor().send(b"x")
+    cause = "more flows than allowed from one address"
+    await until(lambda: scene.counters.refused[cause] == 17)
+    assert scene.datagrams.flows == BOUNDS.flows_per_address_max
+
+
+async def test_an_unproven_visitor_gets_little_back(scene: Scene) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    flow = await scene.opened(sock, b"?")
+    for _ in range(10):
+        scene.home.send(write_flow(Kind.DATA, flow, bytes(700)))
+    cause = "an answer to an unproven visitor"
+    await until(lambda: scene.counters.refused[cause] == 8)
+    assert [len(await heard(sock)) for _ in range(2)] == [700, 700]
+
+
+async def test_without_udp_from_home_messages_go_by_the_stream(scene: Scene) -> None:
+    sent: list[bytes] = []
+    stream = sent.append
+    assert scene.datagrams.set_stream("c" * 64, stream)
+    scene.datagrams.end_stream("c" * 64, lambda _: None)  # an older one, already gone
+    sock = scene.visitor()
+    sock.send(b"one")
+    await until(lambda: bool(sent))
+    found = read_open(sent[0])
+    assert found is not None
+    answer = write_flow(Kind.DATA, found.flow, b"answer")
+    scene.datagrams.from_stream("c" * 64, answer)
+    assert await heard(sock) == b"answer"
+
+
+async def test_a_new_session_opens_the_flows_anew(scene: Scene) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    flow = await scene.opened(sock, b"one")
+    scene.home.send(write_flow(Kind.ACCEPT, flow))
+    scene.home.sock.close()
+    presence = scene.session.presence
+    again = Session(presence, 2, lambda _: None, lambda: None, 4)
+    scene.datagrams.attach(again)
+    scene.home = AtHome(again, scene.port)
+    await scene.greet()
+    assert await scene.opened(sock, b"two")
+
+
+async def test_closing_the_port_tells_the_home(scene: Scene) -> None:
+    await scene.greet()
+    flow = await scene.opened(scene.visitor(), b"one")
+    scene.close_port()
+    assert await scene.home.get() == write_flow(Kind.CLOSE, flow)
+    assert scene.datagrams.flows == 0
