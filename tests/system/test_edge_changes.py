@@ -288,12 +288,13 @@ async def test_sixty_changes_leak_no_process_descriptor_or_file(
 
         assert (await home.get(HOST))[0] == 200
         before = await settled()
+        processes = len(children(os.getpid()))
         for number in range(60):
             await home.edge.apply(routes[: 1 + number % 2])
             assert len(home.edge.pids) <= 1 + 4
         assert (await home.get(HOST))[0] == 200
         assert await settled() <= before + 2
-        assert len(children(os.getpid())) <= 1
+        assert len(children(os.getpid())) <= processes
 
 
 async def test_oldest_generation_ends_when_too_many_drain(tmp_path: Path) -> None:
