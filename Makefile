@@ -25,7 +25,8 @@ NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
 NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
-	mosquitto:mosquitto
+	mosquitto:mosquitto nft:nftables iperf3:iperf3 ssh:openssh-client \
+	sshd:openssh-server
 NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
 	apparmor_parser:apparmor strace:strace

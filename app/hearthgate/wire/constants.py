@@ -4,7 +4,6 @@ What an implementation may choose (deadlines, bounds) is not here: see relay/lim
 and home/settings.py.
 """
 
-PROTOCOL_VERSION = 1  # §1: what this software speaks
 SUPPORTED_PROTOCOLS = (1,)  # the current version and the one before, newest first
 
 DEFAULT_RELAY_PORT = 443

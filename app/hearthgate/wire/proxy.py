@@ -50,8 +50,3 @@ def _packed(text: str) -> bytes:
 
 def _as_ipv6(packed: bytes) -> bytes:
     return packed if len(packed) > _IPV4_BYTES else _MAPPED + packed
-
-
-def is_proxy_header(data: bytes) -> bool:
-    """Tell whether data is exactly one header as `proxy_header` writes it."""
-    return len(data) in PROXY_HEADER_SIZES and data[:16] in (_IPV4_HEAD, _IPV6_HEAD)

@@ -6,7 +6,6 @@ from hearthgate.wire.alerts import Alert, alert_record
 from hearthgate.wire.proxy import (
     PROXY_HEADER_MAX_BYTES,
     PROXY_HEADER_SIZES,
-    is_proxy_header,
     proxy_header,
 )
 
@@ -62,19 +61,11 @@ def test_what_is_no_address_is_a_value_error(text: str) -> None:
         proxy_header((text, 1), ("203.0.113.5", 2))
 
 
-def test_a_header_is_recognised_and_nothing_else() -> None:
+def test_headers_have_the_sizes_that_an_opening_may_name() -> None:
     v4 = proxy_header(("198.51.100.7", 1), ("203.0.113.5", 2))
     v6 = proxy_header(("2001:db8::7", 1), ("2001:db8::5", 2))
     assert (len(v4), len(v6)) == PROXY_HEADER_SIZES == (28, 52)
     assert len(v6) == PROXY_HEADER_MAX_BYTES
-    for header in (v4, v6):
-        assert is_proxy_header(header)
-        assert not is_proxy_header(header[:-1])
-        assert not is_proxy_header(header + b"\0")
-        for at in range(16):
-            bad = bytearray(header)
-            bad[at] ^= 1
-            assert not is_proxy_header(bytes(bad))
 
 
 def test_alerts_are_records_of_seven_bytes() -> None:
