@@ -22,7 +22,7 @@ from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pairing import pair
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions
 from hearthgate.poller import Poller
-from hearthgate.wire.proxy import PROXY_HEADER_SIZES, is_proxy_header
+from hearthgate.wire.proxy import PROXY_HEADER_SIZES
 from tests.harness.hearthgate import RelayProcess
 from tests.harness.scene import LOOPBACK
 
@@ -79,7 +79,7 @@ class Tap:
             channel = await self._arrived.get()
             edge = await asyncio.open_connection(sock=channel)
             header = await edge[0].readexactly(PROXY_HEADER_SIZES[0])
-            assert is_proxy_header(header)
+            assert header.startswith(b"\r\n\r\n\x00\r\nQUIT\n")
             assert await edge[0].readexactly(len(hello)) == hello
         return visitor, edge, hello
 
