@@ -16,9 +16,9 @@ from tests.bench.loads import Measured, Visitors
 from tests.bench.memory import weigh_way
 from tests.bench.processes import BenchError
 from tests.bench.results import Results
-from tests.bench.rows import MEMORY
+from tests.bench.rows import LOADS, MEMORY
 from tests.bench.scene import Scene
-from tests.bench.ways import WAYS, Way, WayName
+from tests.bench.ways import WAYS, Doors, Way, WayName
 
 __all__ = ["Plan", "run"]
 
@@ -37,7 +37,7 @@ class Plan:
 
 
 @contextlib.contextmanager
-def _running(scene: Scene, name: WayName) -> Iterator[tuple[Way, int]]:
+def _running(scene: Scene, name: WayName) -> Iterator[tuple[Way, Doors]]:
     way = WAYS[name](scene)
     try:
         yield way, way.start()
@@ -49,11 +49,11 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
     """Run the plan. What fails is noted, and the rest goes on."""
     results = Results()
     with contextlib.ExitStack() as stack:
-        ports: dict[WayName, int] = {}
+        doors: dict[WayName, Doors] = {}
         for name in plan.ways:
             say(f"start {name}")
             try:
-                way, ports[name] = stack.enter_context(_running(scene, name))
+                way, doors[name] = stack.enter_context(_running(scene, name))
             except BenchError as err:
                 results.failures.append(f"{name} did not start: {err}")
                 continue
@@ -61,24 +61,28 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
                 say(f"memory: {name}")
                 try:
                     results.memory[name] = weigh_way(
-                        scene, way, ports[name], plan.visitors
+                        scene, way, doors[name].edge, plan.visitors
                     )
                 except BenchError as err:
                     results.failures.append(f"{name}, memory: {err}")
         crowds = {
-            name: Visitors(scene, port, seconds=plan.seconds)
-            for name, port in ports.items()
+            name: Visitors(scene, where, seconds=plan.seconds)
+            for name, where in doors.items()
         }
         loads = [load for load in plan.loads if load != MEMORY]
         if loads:
-            _warm(scene, ports, say)
+            _warm(scene, doors, say)
         for number in range(plan.rounds):
             for load in loads:
-                for name in _turn(tuple(ports), number):
+                for name in _turn(_with_door(doors, LOADS[load]), number):
                     say(f"round {number + 1} of {plan.rounds}, {load}: {name}")
                     measured = _measure(crowds[name], load, name, results)
                     results.add(name, load, measured)
     return results
+
+
+def _with_door(doors: dict[WayName, Doors], door: str) -> tuple[WayName, ...]:
+    return tuple(name for name, one in doors.items() if getattr(one, door) is not None)
 
 
 def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
@@ -86,10 +90,10 @@ def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
     return ways[first:] + ways[:first]
 
 
-def _warm(scene: Scene, ports: dict[WayName, int], say: Say) -> None:
-    for name, port in ports.items():
+def _warm(scene: Scene, doors: dict[WayName, Doors], say: Say) -> None:
+    for name, where in doors.items():
         say(f"warm up {name}")
-        visitors = Visitors(scene, port, seconds=1)
+        visitors = Visitors(scene, where, seconds=1)
         with contextlib.suppress(BenchError):  # it fails again where it counts
             visitors.keep_alive()
             visitors.download()
