@@ -13,7 +13,6 @@ import contextlib
 import logging
 from pathlib import Path
 import random
-import socket
 from typing import Any
 
 from hearthgate.files import private_folder
@@ -44,6 +43,7 @@ from hearthgate.home.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
 from hearthgate.home.state_file import home_state_store
 from hearthgate.home.tunnel.errors import RelayAwayError
+from hearthgate.home.tunnel.streams import TcpTarget
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import Json
@@ -56,7 +56,6 @@ from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
-from hearthgate.wire.channel import ChannelKind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -87,10 +86,11 @@ class Agent:
             private_folder(data / "relays"),
             settings.tunnel,
             poller=self._poller,
-            hand_over=self._hand_over,
+            hand_over=self._edge.hand_over,
             on_status=self._relay_changed,
             rng=rng,
             find_target=self._udp_target,
+            find_tcp_target=self._tcp_target,
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
@@ -121,7 +121,7 @@ class Agent:
             on_change=self._service_changed,
         )
         self._forwarder = Forwarder(
-            self._store, self._tunnels, self._edge, on_change=self._service_changed
+            self._store, self._tunnels, on_change=self._service_changed
         )
         self._hass = self._make_hass(settings.hass)
         self._home = Home(
@@ -323,17 +323,20 @@ class Agent:
 
     def _udp_target(self, relay_id: str, port: int) -> Target | None:
         """Return where datagrams on a public port of a relay go."""
+        found = self._forward(relay_id, port, Scheme.UDP)
+        return found.target if found else None
+
+    def _tcp_target(self, relay_id: str, port: int) -> TcpTarget | None:
+        """Return where visitors of a public port of a relay go."""
+        found = self._forward(relay_id, port, Scheme.TCP)
+        return TcpTarget(found.target, found.tells_visitor) if found else None
+
+    def _forward(self, relay_id: str, port: int, scheme: Scheme) -> Exposure | None:
         for one in self._store.value.forwards:
             is_it = (one.relay_id, one.public_port) == (relay_id, port)
-            if is_it and one.enabled and one.target.scheme is Scheme.UDP:
-                return one.target
+            if is_it and one.enabled and one.target.scheme is scheme:
+                return one
         return None
-
-    def _hand_over(self, channel: socket.socket, kind: ChannelKind) -> None:
-        if kind is ChannelKind.SEALED:
-            self._edge.hand_over_sealed(channel)
-        else:
-            self._edge.hand_over(channel)
 
     # The parts below Home are made before it, and tell it what happens by these.
 

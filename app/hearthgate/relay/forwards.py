@@ -1,7 +1,7 @@
 """Public ports that lead to homes.
 
     forwards {tcp/25565, udp/51820} ──▶ grant? free? ──▶ bound ports, or a reason
-    visitor on 25565 ──▶ parked channel, opened sealed ──▶ SealedPair
+    visitor on 25565 ──▶ SealedLine: a free one, or a parked channel that becomes one
 
 A port is bound while its home declares it, and through the grace period in which the
 home may come back. Binds nothing that a grant does not cover. UDP is in datagrams.py.
@@ -13,20 +13,16 @@ import errno
 import functools
 import logging
 import socket
-import ssl
 
 from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Carried
-from hearthgate.relay.sealed import Seal, SealedPair
+from hearthgate.relay.sealed import SealedLine
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.visitors import Visitor, Visitors
 from hearthgate.wire.alerts import Alert
-from hearthgate.wire.channel import ChannelKind, write_opening
-from hearthgate.wire.constants import SEALED_SUFFIX
 from hearthgate.wire.control import Forward
 from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint, proxy_header
@@ -38,7 +34,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 class ForwardVisitor(Visitor):
     """A visitor on a forwarded TCP port."""
 
-    __slots__ = ("_context", "_name", "_seal", "_target")
+    __slots__ = ("_line", "_target")
 
     def __init__(
         self,
@@ -47,40 +43,60 @@ class ForwardVisitor(Visitor):
         *,
         peer: Endpoint,
         forward: Forward,
-        context: ssl.SSLContext,
-        name: str,
         leave: Callable[[], None],
     ) -> None:
         super().__init__(
             desk, sock, peer=peer, hostname=str(forward), flight=b"", leave=leave
         )
         self._target: Endpoint = sock.getsockname()[:2]
-        self._context = context
-        self._name = name
-        self._seal: Seal | None = None
+        self._line: SealedLine | None = None
 
-    def _first_bytes(self, channel: ParkedChannel) -> bytes:
-        """Return opening and hello, a fresh one for each channel that is tried."""
-        session = channel.session
-        home = session.presence.home
-        self._seal = Seal(self._context, self._name, home.id)
-        proxy = proxy_header(self.peer, self._target)
-        return write_opening(
-            session.id,
-            channel.serial,
-            session.key,
-            proxy,
-            self._seal.unsent(),
-            kind=ChannelKind.SEALED,
+    def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
+        """Take a sealed channel that is free; else a parked one becomes one."""
+        return presence.take_free() or presence.take_channel()
+
+    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
+        """Have the channel carry the visitor."""
+        desk = self._desk
+        if isinstance(channel, ParkedChannel):
+            channel = SealedLine(channel, desk.pump, desk.clock)
+        self.channel = self._line = channel
+        channel.take(
+            self.sock,
+            self._target[1],
+            proxy_header(self.peer, self._target),
+            on_answer=self._on_answer,
+            on_lost=self._channel_ended,
+            on_end=self._on_end,
         )
 
-    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
-        if self._seal is None:
-            raise RuntimeError("nothing was sent on this channel yet")
-        desk = self._desk
-        pair = SealedPair(desk.pump, self.sock, channel.sock, self._seal, self._done)
-        pair.begin(unsent)
-        return pair
+    def _on_answer(self) -> None:
+        """Take that the home is there, or was a moment ago: this channel it will be."""
+        line, route = self._line, self.route
+        if line is not None:
+            self._answered(line)
+            if route is not None:
+                route.live.add(line)
+
+    def _on_end(self, to_home: int, to_visitor: int) -> None:
+        """Take that the channel has closed the visitor's socket, or died."""
+        line, self._line = self._line, None
+        if self.route is not None and line is not None:
+            self.route.live.discard(line)
+        if self.closed:
+            return
+        self.closed = True
+        self._desk.opening.pop(self, None)
+        self._desk.left(self, to_home, to_visitor)
+        self._leave_route()
+        self._leave()
+
+    def _drop_channel(self) -> None:
+        """Close the channel and keep the visitor."""
+        self._desk.opening.pop(self, None)
+        line, self._line, self.channel = self._line, None, None
+        if line is not None:
+            line.let_go()
 
     def _tell(self, alert: Alert) -> None:
         """Nothing can be said in a protocol that we don't know."""
@@ -125,8 +141,6 @@ class Forwards:
         limits: Limits,
         hosts: tuple[str, ...],
         own_ports: Callable[[], frozenset[Forward]],
-        context: ssl.SSLContext,
-        fingerprint: bytes,
         open_datagrams: OpenDatagrams,  # raises PortTakenError
     ) -> None:
         self._visitors = visitors
@@ -137,8 +151,6 @@ class Forwards:
         self._limits = limits
         self._hosts = hosts
         self._own_ports = own_ports
-        self._context = context
-        self._suffix = f"{fingerprint.hex()[:12]}.{SEALED_SUFFIX}"
         self._open_datagrams = open_datagrams
 
     def declare(self, session: Session, wanted: Iterable[Forward]) -> dict[str, str]:
@@ -223,8 +235,6 @@ class Forwards:
             sock,
             peer=peer,
             forward=forward,
-            context=self._context,
-            name=f"{forward.protocol}-{forward.port}.{self._suffix}",
             leave=functools.partial(self._book.leave, peer[0]),
         )
         self._visitors.place(visitor)

@@ -56,6 +56,9 @@ class Limits:
     pair_idle_max_s: float = setting(_SECONDS, 2.2 * 3600)
     # What the design's pool needs at most. Costs one descriptor each.
     channels_per_home_max: int = setting(_COUNT, 64)
+    # A sealed channel that no visitor of a forward has used for so long. A page or a
+    # chat opens its connections within seconds; a quiet home need not keep any.
+    sealed_idle_s: float = setting(_SECONDS, 60.0)
     # Two for each home, while the old connection is found to be dead, and who pairs.
     control_connections_max: int = setting(_COUNT, 2_500)
     # A mutual TLS handshake and one request over a bad line.

@@ -182,8 +182,6 @@ class Relay:
             limits=limits,
             hosts=settings.bind,
             own_ports=self._own_ports,
-            context=self._keys.sealing_context(),
-            fingerprint=self._keys.fingerprint,
             open_datagrams=self._datagrams.forward,
         )
         self._control = ControlEndpoint(
@@ -384,6 +382,7 @@ class Relay:
                 if turn % _SWEEPS_PER_TICK == 0:
                     self._pump.tick += 1
                     self._pump.close_idle(ticks_max)
+                    self._sessions.close_unused()
                     self._datagrams.sweep()
                     if not self._is_stopping:  # homes that left because of it stay
                         self._sessions.sweep()

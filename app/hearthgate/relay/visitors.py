@@ -20,8 +20,9 @@ import struct
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Carried, Pair, Pump
+from hearthgate.relay.pump import Carried, Pump
 from hearthgate.relay.registry import Home
+from hearthgate.relay.sealed import SealedLine
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.traffic import Traffic, VisitorLog
 from hearthgate.wire.alerts import Alert, alert_record
@@ -70,7 +71,7 @@ class Visitor:
         self.sock = sock
         self.hostname = hostname
         self.route: Route | None = None
-        self.channel: ParkedChannel | None = None
+        self.channel: ParkedChannel | SealedLine | None = None
         self.since = desk.clock()
         self.opened_at = 0.0
         self.tries = 0
@@ -82,8 +83,12 @@ class Visitor:
         self._unsent: bytes | memoryview = b""
         self._leave = leave
 
-    def proceed(self, channel: ParkedChannel) -> None:
-        """Send opening and flight over a channel; wait for the first byte back."""
+    def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
+        """Take a parked channel: it becomes this visitor's connection."""
+        return presence.take_channel()
+
+    def proceed(self, channel: ParkedChannel | SealedLine) -> None:
+        """Go on over a channel."""
         desk = self._desk
         session = channel.session
         route = session.presence.routes.get(self.hostname)
@@ -97,23 +102,19 @@ class Visitor:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        self._unsent = self._first_bytes(channel)
         self.opened_at = desk.clock()
         desk.opening[self] = None
-        desk.poller.set_handler(channel.fd, self._on_channel)
-        self._send()
+        self._begin(channel)
 
-    def _first_bytes(self, channel: ParkedChannel) -> bytes:
-        """Return what goes first over a channel: its opening and the flight."""
+    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
+        """Send opening and flight; wait for the first byte back."""
         session = channel.session
         proxy = proxy_header(self.peer, self._desk.relay)
-        return write_opening(
+        self._unsent = write_opening(
             session.id, channel.serial, session.key, proxy, self._flight
         )
-
-    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
-        """Give visitor and channel to the pump."""
-        return self._desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        self._desk.poller.set_handler(channel.fd, self._on_channel)
+        self._send()
 
     def _tell(self, alert: Alert) -> None:
         """Say why the visitor is refused."""
@@ -159,27 +160,34 @@ class Visitor:
         if events & ~WRITABLE:
             self._join(channel)
 
-    def _join(self, channel: ParkedChannel) -> None:
-        desk = self._desk
-        desk.opening.pop(self, None)
-        now = desk.clock()
-        channel.session.answered_at = now
+    def _join(self, channel: ParkedChannel | SealedLine) -> None:
+        """Give visitor and channel to the pump."""
         route = self.route
         if route is None:
             self.close()
             return
-        route.live.discard(self)
-        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
-        self._flight = b""
-        self.channel = None
+        self._answered(channel)
         unsent, self._unsent = self._unsent, b""
-        pair = self._carry(channel, unsent)
+        pump = self._desk.pump
+        pair = pump.join(self.sock, channel.sock, unsent, self._done)
         if not pair.closed:
             route.live.add(pair)
 
+    def _answered(self, channel: ParkedChannel | SealedLine) -> None:
+        """Take that the first byte came back: nothing is replayed from here on."""
+        desk = self._desk
+        desk.opening.pop(self, None)
+        now = desk.clock()
+        channel.session.answered_at = now
+        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
+        if self.route is not None:
+            self.route.live.discard(self)
+        self._flight = b""
+        self.channel = None
+
     def _done(self, pair: Carried) -> None:
         self.closed = True
-        self._desk.left(self, pair)
+        self._desk.left(self, pair.to_home, pair.to_visitor)
         if self.route is not None:
             self.route.live.discard(pair)
         self._leave()
@@ -340,7 +348,7 @@ class Visitors:
             self._counters.refuse("an unknown hostname", visitor.hostname[:100])
             visitor.refuse(Alert.UNRECOGNIZED_NAME)
             return
-        channel = presence.take_channel() if route is not None else None
+        channel = visitor.choose(presence) if route is not None else None
         if channel is not None:
             visitor.proceed(channel)
         else:
@@ -372,11 +380,8 @@ class Visitors:
         if session.presence.waiting:
             session.presence.serve()
 
-    def left(self, visitor: Visitor, pair: Carried) -> None:
+    def left(self, visitor: Visitor, to_home: int, to_visitor: int) -> None:
         """Count what a visitor has moved, and log it if the owner wants that."""
-        to_home = to_visitor = 0  # a sealed pair does not count its bytes
-        if isinstance(pair, Pair):
-            to_home, to_visitor = pair.visitor.taken, pair.channel.taken
         self.traffic.ended(visitor.hostname, to_home, to_visitor)
         if self._log is VisitorLog.OFF:
             return

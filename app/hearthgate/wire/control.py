@@ -116,7 +116,6 @@ class Welcome:
     features: tuple[str, ...] = ()
     tcp: tuple[PortRange, ...] = ()  # granted
     udp: tuple[PortRange, ...] = ()
-    certificate: str = ""  # PEM: what the relay shows on sealed channels
     datagram_port: int = 0  # UDP, at the address of the control connection
 
 
@@ -305,9 +304,6 @@ _ID = _integer(0, _ID_MAX)
 _HOSTNAMES = _tuple_of(_hostname, HOSTNAMES_MAX)
 _FEATURES = _tuple_of(_text(32), 64)
 _RANGES = _tuple_of(_range, _RANGES_MAX)
-_PEM = vol.All(
-    str, vol.Length(max=8192), vol.Match(r"(-----BEGIN [A-Za-z0-9+/=\s-]+)?\Z")
-)
 _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
     "hello": (
         Hello,
@@ -334,7 +330,6 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
             vol.Optional("features", default=list): _FEATURES,
             vol.Optional("tcp", default=list): _RANGES,
             vol.Optional("udp", default=list): _RANGES,
-            vol.Optional("certificate", default=""): _PEM,
             vol.Optional("datagram_port", default=0): _integer(0, 65535),
         },
     ),

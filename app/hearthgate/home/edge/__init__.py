@@ -9,7 +9,6 @@ channels, does not obtain certificates, and decides nothing about what is expose
 
 from hearthgate.home.edge.edge import Edge
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
-from hearthgate.home.edge.forwards import Forward
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
 
@@ -19,6 +18,5 @@ __all__ = [
     "EdgeFailedError",
     "EdgeRefusedError",
     "EdgeSettings",
-    "Forward",
     "Route",
 ]
