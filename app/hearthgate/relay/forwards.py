@@ -59,7 +59,12 @@ class ForwardVisitor(Visitor):
         """Have the channel carry the visitor."""
         desk = self._desk
         if isinstance(channel, ParkedChannel):
-            channel = SealedLine(channel, desk.pump, desk.clock)
+            channel = SealedLine(
+                channel,
+                desk.pump,
+                clock=desk.clock,
+                trust_s=desk.limits.sealed_trust_s,
+            )
         self.channel = self._line = channel
         channel.take(
             self.sock,

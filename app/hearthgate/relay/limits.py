@@ -59,6 +59,9 @@ class Limits:
     # A sealed channel that no visitor of a forward has used for so long. A page or a
     # chat opens its connections within seconds; a quiet home need not keep any.
     sealed_idle_s: float = setting(_SECONDS, 60.0)
+    # A router forgets a mapping after a minute at the earliest, and a home that was
+    # heard so lately is not gone: it gets a visitor's bytes without being asked.
+    sealed_trust_s: float = setting(_SECONDS, 10.0)
     # Two for each home, while the old connection is found to be dead, and who pairs.
     control_connections_max: int = setting(_COUNT, 2_500)
     # A mutual TLS handshake and one request over a bad line.

@@ -29,9 +29,6 @@ from hearthgate.wire.sealed import (
 # The PROXY header of an opening, in front of the first frame, says nothing: the visitor
 # is named inside.
 _NOBODY = proxy_header(("0.0.0.0", 0), ("0.0.0.0", 0))
-# A router forgets a mapping after a minute at the earliest, and a home that was heard
-# so lately is not gone as a rule.
-_TRUSTED_S = 10.0
 
 
 class SealedLine(SealedChannel):
@@ -44,6 +41,7 @@ class SealedLine(SealedChannel):
         "_on_end",
         "_on_lost",
         "_pump",
+        "_trust_s",
         "has_answered",
         "serial",
         "session",
@@ -52,9 +50,14 @@ class SealedLine(SealedChannel):
     )
 
     def __init__(
-        self, parked: ParkedChannel, pump: Pump, clock: Callable[[], float]
+        self,
+        parked: ParkedChannel,
+        pump: Pump,
+        *,
+        clock: Callable[[], float],
+        trust_s: float,
     ) -> None:
-        """Take a parked channel over."""
+        """Take a parked channel over; trust it so long after the last sign of home."""
         session = parked.session
         to_relay, to_home = sealed_keys(session.key, parked.serial)
         super().__init__(
@@ -71,6 +74,7 @@ class SealedLine(SealedChannel):
         self.has_answered = False  # for the visitor that it carries
         self._pump = pump
         self._clock = clock
+        self._trust_s = trust_s
         self._is_fresh = True  # its opening was not sent yet
         self._on_answer: Callable[[], None] = _nothing
         self._on_end: Callable[[int, int], None] = _nothing_moved
@@ -103,7 +107,7 @@ class SealedLine(SealedChannel):
         on_lost if the channel ends before that: `let_go` gives the visitor back. on_end
         is told the bytes to home and to the visitor, once the visitor's socket closed.
         """
-        trusted = self._clock() - self.since < _TRUSTED_S
+        trusted = self._clock() - self.since < self._trust_s
         self._on_answer, self._on_lost, self._on_end = on_answer, on_lost, on_end
         self.has_answered = False
         self.tick = self._pump.tick

@@ -34,7 +34,9 @@ _LOGGER = logging.getLogger(__name__)
 
 PARKED_EVENTS = READABLE | select.EPOLLRDHUP
 Elsewhere = Callable[[socket.socket, bytes], None]
-_TRIES_MAX = 5  # channels found closed cost nothing; a pool of them is soon empty
+# Channels that closed, of those parked since the visitor came. Older ones all close
+# together if the path breaks, and there is an end to them.
+_TRIES_MAX = 5
 _UNACKED = struct.Struct("=24xI")  # tcpi_unacked in struct tcp_info (linux/tcp.h)
 
 
@@ -97,7 +99,7 @@ class Visitor:
             self.refuse(Alert.UNRECOGNIZED_NAME)
             return
         self.channel = channel
-        self.tries += 1
+        self.tries += channel.since >= self.since
         if self.route is not route:
             self._leave_route()
             self.route = route
@@ -287,7 +289,7 @@ class Visitors:
         self.clock = clock
         self.opening: dict[Visitor, None] = {}  # in the order in which they were opened
         self._sessions = sessions
-        self._limits = limits
+        self.limits = limits
         self._counters = counters
         self._holder = holder  # whose grant covers a hostname
         self._loop = loop
@@ -355,7 +357,7 @@ class Visitors:
             self._wait(visitor, presence)
 
     def _wait(self, visitor: Visitor, presence: Presence) -> None:
-        if len(presence.waiting) >= self._limits.waiting_per_home_max:
+        if len(presence.waiting) >= self.limits.waiting_per_home_max:
             name = presence.home.name
             self._counters.refuse("more waiting visitors than allowed", home=name)
             visitor.refuse(Alert.INTERNAL_ERROR)
@@ -398,7 +400,7 @@ class Visitors:
         """Act on passed deadlines. To be called four times a second."""
         now = self.clock()
         for visitor in list(self.opening):
-            if now - visitor.opened_at < self._limits.unacknowledged_deadline_s:
+            if now - visitor.opened_at < self.limits.unacknowledged_deadline_s:
                 break  # the others were opened later
             if visitor.channel is not None and self._is_lost(visitor, now):
                 self._replay(visitor)
@@ -406,7 +408,7 @@ class Visitors:
             self._sweep_waiting(presence, now)
 
     def _is_lost(self, visitor: Visitor, now: float) -> bool:
-        old = now - visitor.opened_at >= self._limits.first_byte_deadline_s
+        old = now - visitor.opened_at >= self.limits.first_byte_deadline_s
         return old or self._is_path_dead(visitor, now)
 
     def _is_path_dead(self, visitor: Visitor, now: float) -> bool:
@@ -415,7 +417,7 @@ class Visitors:
         if channel is None or visitor.unacknowledged():
             return True
         silent = channel.session.answered_at < visitor.opened_at
-        return silent and now - visitor.opened_at >= self._limits.silent_home_deadline_s
+        return silent and now - visitor.opened_at >= self.limits.silent_home_deadline_s
 
     def _replay(self, visitor: Visitor) -> None:
         channel = visitor.channel
@@ -444,7 +446,7 @@ class Visitors:
         presence.ask_for_channels(stale_before=stale_before)
 
     def _sweep_waiting(self, presence: Presence, now: float) -> None:
-        deadline = now - self._limits.waiting_deadline_s
+        deadline = now - self.limits.waiting_deadline_s
         for visitor in [one for one in presence.waiting if one.since < deadline]:
             presence.waiting.remove(visitor)
             home = presence.home.name
