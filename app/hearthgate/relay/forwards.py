@@ -13,12 +13,14 @@ import errno
 import functools
 import logging
 import socket
+import typing
 
 from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.listening import take
 from hearthgate.relay.sealed import SealedLine
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.visitors import Visitor, Visitors
@@ -42,12 +44,11 @@ class ForwardVisitor(Visitor):
         sock: socket.socket,
         *,
         peer: Endpoint,
-        forward: Forward,
+        name: str,
         leave: Callable[[], None],
     ) -> None:
-        super().__init__(
-            desk, sock, peer=peer, hostname=str(forward), flight=b"", leave=leave
-        )
+        super().__init__(desk, sock, peer=peer, hostname=name, flight=b"", leave=leave)
+        self._came_to = self.hostname
         self._target: Endpoint = sock.getsockname()[:2]
         self._line: SealedLine | None = None
 
@@ -110,18 +111,16 @@ class ForwardVisitor(Visitor):
 class ForwardRoute(Route):
     """A forward with the sockets that listen for it."""
 
-    __slots__ = ("close_doors", "forward")
+    __slots__ = ("door", "forward")
 
-    def __init__(
-        self, forward: Forward, presence: Presence, close_doors: Callable[[], None]
-    ) -> None:
+    def __init__(self, forward: Forward, presence: Presence, door: "PortDoor") -> None:
         super().__init__(str(forward), presence)
         self.forward = forward
-        self.close_doors = close_doors
+        self.door = door
 
     def withdraw(self) -> None:
         """Listen no more, and cut who is inside."""
-        self.close_doors()
+        self.door.close()
         self.cut()
 
 
@@ -129,7 +128,22 @@ class PortTakenError(Exception):
     """Raise if a port cannot be bound; says why."""
 
 
-OpenDatagrams = Callable[[Forward, Presence], Callable[[], None]]
+class PortDoor(typing.Protocol):
+    """What listens on one forwarded port."""
+
+    @property
+    def listeners(self) -> tuple[socket.socket, ...]:
+        """The sockets, which stay its own."""
+
+    def open(self) -> None:
+        """Begin to listen."""
+
+    def close(self) -> None:
+        """Close the sockets. Twice does no harm."""
+
+
+Inherited = list[socket.socket]
+MakeDatagrams = Callable[[Forward, Presence, Inherited], PortDoor]
 
 
 class Forwards:
@@ -146,7 +160,7 @@ class Forwards:
         limits: Limits,
         hosts: tuple[str, ...],
         own_ports: Callable[[], frozenset[Forward]],
-        open_datagrams: OpenDatagrams,  # raises PortTakenError
+        make_datagrams: MakeDatagrams,  # raises PortTakenError
     ) -> None:
         self._visitors = visitors
         self._sessions = sessions
@@ -156,7 +170,7 @@ class Forwards:
         self._limits = limits
         self._hosts = hosts
         self._own_ports = own_ports
-        self._open_datagrams = open_datagrams
+        self._make_datagrams = make_datagrams
 
     def declare(self, session: Session, wanted: Iterable[Forward]) -> dict[str, str]:
         """Make a home's set of forwards this one; return the refused ones with why.
@@ -188,15 +202,64 @@ class Forwards:
         presence.serve()
         return refused
 
+    def adopt(
+        self, presence: Presence, forwards: Iterable[Forward], inherited: Inherited
+    ) -> None:
+        """Take over ports that another process has bound, for a home that comes back.
+
+        Nobody is let in before `open`. Their sockets are taken out of `inherited`.
+        """
+        for forward in forwards:
+            why = self._refusal(forward, presence)
+            try:
+                door = None if why else self._door(forward, presence, inherited)
+            except PortTakenError as err:  # it has not handed over this one
+                why = str(err)
+            if door is None:
+                _LOGGER.warning("%s: No %s: %s", presence.home.name, forward, why)
+            else:
+                self._sessions.add(ForwardRoute(forward, presence, door))
+
+    def open(self) -> None:
+        """Let visitors in on the ports that were taken over."""
+        for door in self._doors():
+            door.open()
+
     def close(self) -> None:
         """Listen no more; who is inside stays."""
-        for route in self._sessions.routes.values():
-            if isinstance(route, ForwardRoute):
-                route.close_doors()
+        for door in self._doors():
+            door.close()
+
+    def socks(self) -> list[socket.socket]:
+        """Return all sockets that listen."""
+        return [sock for door in self._doors() for sock in door.listeners]
+
+    def _doors(self) -> list[PortDoor]:
+        routes = self._sessions.routes.values()
+        return [one.door for one in routes if isinstance(one, ForwardRoute)]
+
+    def admit(self, name: str, sock: socket.socket, peer: Endpoint) -> None:
+        """Let in who came to a forward before, and is counted."""
+        self._admit(name, sock, peer)
 
     def _open(self, forward: Forward, presence: Presence) -> str:
         """Bind a port; return why not, empty if it is bound."""
-        what = f"{forward.protocol.upper()} port {forward.port}"
+        why = self._refusal(forward, presence)
+        if why:
+            return why
+        what = _words(forward)
+        try:
+            door = self._door(forward, presence, [])
+        except PortTakenError as err:
+            return f"The relay cannot listen on {what}: {err}."
+        door.open()
+        self._sessions.add(ForwardRoute(forward, presence, door))
+        _LOGGER.info("%s: Forwards %s", presence.home.name, what)
+        return ""
+
+    def _refusal(self, forward: Forward, presence: Presence) -> str:
+        """Say why a home may not have a port; empty if it may."""
+        what = _words(forward)
         if not presence.home.ports.covers(forward.protocol, forward.port):
             allowed = str(presence.home.ports) or "none"
             return (
@@ -208,41 +271,41 @@ class Forwards:
             return f"Another home on this relay holds {what}."
         if forward in self._own_ports():
             return f"The relay itself uses {what}."
-        try:
-            close = self._bind(forward, presence)
-        except PortTakenError as err:
-            return f"The relay cannot listen on {what}: {err}."
-        self._sessions.add(ForwardRoute(forward, presence, close))
-        _LOGGER.info("%s: Forwards %s", presence.home.name, what)
         return ""
 
-    def _bind(self, forward: Forward, presence: Presence) -> Callable[[], None]:
+    def _door(
+        self, forward: Forward, presence: Presence, inherited: Inherited
+    ) -> PortDoor:
+        """Bind a port, or take its sockets over. Raises PortTakenError."""
         if forward.protocol is Protocol.UDP:
-            return self._open_datagrams(forward, presence)
-        listeners = bind_all(
-            self._hosts,
-            functools.partial(listen, port=forward.port, visitors_speak_first=False),
-        )
-        door = Doorway(
-            listeners,
-            on_connection=functools.partial(self._admit, forward),
+            return self._make_datagrams(forward, presence, inherited)
+
+        def bind(host: str) -> socket.socket:
+            found = take(inherited, host, forward.port, socket.SOCK_STREAM)
+            return found or listen(host, forward.port, visitors_speak_first=False)
+
+        return Doorway(
+            bind_all(self._hosts, bind),
+            on_connection=functools.partial(self._admit, str(forward)),
             book=self._book,
             poller=self._poller,
             counters=self._counters,
             loop=asyncio.get_running_loop(),
         )
-        door.open()
-        return door.close
 
-    def _admit(self, forward: Forward, sock: socket.socket, peer: Endpoint) -> None:
+    def _admit(self, name: str, sock: socket.socket, peer: Endpoint) -> None:
         visitor = ForwardVisitor(
             self._visitors,
             sock,
             peer=peer,
-            forward=forward,
+            name=name,
             leave=functools.partial(self._book.leave, peer[0]),
         )
         self._visitors.place(visitor)
+
+
+def _words(forward: Forward) -> str:
+    return f"{forward.protocol.upper()} port {forward.port}"
 
 
 def bind_all(

@@ -91,6 +91,9 @@ class Limits:
     unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
     # Homes say hello every 15 s; without two of them UDP is not used towards a home.
     datagram_path_s: float = setting(_SECONDS, 45.0)
+    # Datagrams without a way to their home wait in the kernel's buffer, at most 4 MiB
+    # for each port: longer than a reconnect takes, not longer than they are worth.
+    datagram_wait_s: float = setting(_SECONDS, 5.0)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
     # whole home after a restore.
     answers_per_home_max: int = setting(_COUNT, 100)

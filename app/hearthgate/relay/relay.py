@@ -182,7 +182,7 @@ class Relay:
             limits=limits,
             hosts=settings.bind,
             own_ports=self._own_ports,
-            open_datagrams=self._datagrams.forward,
+            make_datagrams=self._datagrams.forward,
         )
         self._control = ControlEndpoint(
             keys=self._keys,
@@ -263,8 +263,6 @@ class Relay:
             ),
         )
 
-        for listener in inherited:  # for ports that the settings no longer name
-            listener.close()
         self._stopping = asyncio.Event()
         self._hand_over = HandOver(
             poller=self._poller,
@@ -288,6 +286,7 @@ class Relay:
                 poller=self._poller,
                 front=self._front,
                 visitors=self._visitors,
+                forwards=self._forwards,
                 sessions=self._sessions,
                 answers=answers,
                 registry=self._registry,
@@ -296,6 +295,9 @@ class Relay:
                 limits=limits,
                 counters=self._counters,
             )
+
+        for listener in inherited:  # for ports that nobody names any more
+            listener.close()
 
     def _own_ports(self) -> frozenset[Forward]:
         """Return what no home may forward."""
@@ -320,6 +322,7 @@ class Relay:
             self._tls_door.open()
             self._datagrams.open()
             self._plain_door.open()
+            self._forwards.open()
             if self._take_over is not None:
                 self._take_over.ready()
             self._successors.open()
@@ -379,6 +382,7 @@ class Relay:
             try:
                 self._front.sweep()
                 self._visitors.sweep()
+                self._datagrams.sweep_waiting()
                 if turn % _SWEEPS_PER_TICK == 0:
                     self._pump.tick += 1
                     self._pump.close_idle(ticks_max)

@@ -282,7 +282,9 @@ class Sessions:
         # Told of each name that is withdrawn: an older process may have visitors of it.
         self.on_withdrawn: Callable[[str], None] = _nobody
 
-    def adopt(self, home: Home, generation: int, hostnames: Iterable[str]) -> None:
+    def adopt(
+        self, home: Home, generation: int, hostnames: Iterable[str]
+    ) -> "Presence":
         """Expect a home back, with what another process knew of it."""
         presence = self.presences[home.id] = Presence(home)
         presence.generation = generation
@@ -290,6 +292,7 @@ class Sessions:
         for name in hostnames:
             if home.covers(name) and name not in self.routes:
                 self.routes[name] = presence.routes[name] = Route(name, presence)
+        return presence
 
     def begin(
         self, home: Home, send: Callable[[Message], None], leave: Callable[[], None]

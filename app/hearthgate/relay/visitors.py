@@ -33,7 +33,7 @@ from hearthgate.wire.proxy import Endpoint, proxy_header
 _LOGGER = logging.getLogger(__name__)
 
 PARKED_EVENTS = READABLE | select.EPOLLRDHUP
-Elsewhere = Callable[[socket.socket, bytes], None]
+Elsewhere = Callable[[socket.socket, bytes, str], None]
 # Channels that closed, of those parked since the visitor came. Older ones all close
 # together if the path breaks, and there is an end to them.
 _TRIES_MAX = 5
@@ -44,6 +44,7 @@ class Visitor:
     """One visitor between hello and pump; afterwards only what its end needs."""
 
     __slots__ = (
+        "_came_to",
         "_desk",
         "_flight",
         "_leave",
@@ -82,6 +83,7 @@ class Visitor:
         self._desk = desk
         self.peer = peer
         self._flight = flight
+        self._came_to = ""  # a forward, for who is no web visitor
         self._unsent: bytes | memoryview = b""
         self._leave = leave
 
@@ -246,7 +248,7 @@ class Visitor:
         self._drop_channel()
         self._leave_route()
         self._leave()
-        elsewhere(self.sock, self._flight)
+        elsewhere(self.sock, self._flight, self._came_to)
 
     def _leave_route(self) -> None:
         if self.route is not None:
@@ -326,7 +328,8 @@ class Visitors:
     def move_to(self, elsewhere: Elsewhere) -> None:
         """Send away whoever waits for a channel, now and from here on.
 
-        elsewhere(sock, flight) takes the socket over. Who has a channel stays.
+        elsewhere(sock, flight, forward) takes the socket over; forward is empty for a
+        web visitor. Who has a channel stays.
         """
         self._elsewhere = elsewhere
         for presence in self._sessions.presences.values():

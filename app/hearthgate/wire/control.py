@@ -239,7 +239,8 @@ def _hostname(value: object) -> str:
     return name
 
 
-def _forward(value: object) -> Forward:
+def read_forward(value: object) -> Forward:
+    """Return a forward from its text. Raises vol.Invalid."""
     protocol, _, port = value.partition("/") if isinstance(value, str) else ("", "", "")
     try:
         ports = read_ports(port)
@@ -338,7 +339,10 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
         Published,
         {"id": _ID, "refused": vol.All({_hostname: _text(500)}, vol.Length(max=1000))},
     ),
-    "forwards": (Forwards, {"id": _ID, "forwards": _tuple_of(_forward, FORWARDS_MAX)}),
+    "forwards": (
+        Forwards,
+        {"id": _ID, "forwards": _tuple_of(read_forward, FORWARDS_MAX)},
+    ),
     "forwarded": (
         Forwarded,
         {"id": _ID, "refused": vol.All({_text(16): _text(500)}, vol.Length(max=1000))},

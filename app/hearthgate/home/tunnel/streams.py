@@ -4,12 +4,12 @@
           ▲                                                  │ through
           └──────────────── waits for the next OPEN ◀────────┘
 
-A channel outlives the session in which it was opened as long as it carries a visitor;
-without one it is closed with the session. HAProxy is not in this way: it would need a
-TLS handshake for each visitor, which costs ten times what the rest does. Moves no
-bytes: that is hearthgate/sealed.py.
+A channel outlives the session in which it was opened as long as it carries a visitor.
+HAProxy is not in this way: it would need a TLS handshake for each visitor, which costs
+ten times what the rest does. Moves no bytes: that is hearthgate/sealed.py.
 """
 
+import asyncio
 from collections.abc import Callable
 import contextlib
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from hearthgate.wire.sealed import (
 
 _LOGGER = logging.getLogger(__name__)
 
+_LEFTOVERS_S = 20.0  # longer than a relay takes to tell that it stops, and to stop
 # Two tries more for a connection to the service: seven seconds in all.
 _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -79,15 +80,20 @@ class Streams:
         line.watch()
 
     def end(self) -> None:
-        """Take that the session has ended: keep only what carries a visitor."""
-        self._key = b""
-        for line in list(self._lines):
-            if line.is_idle:
-                line.close()
+        """Take that the session has ended. Its channels are the relay's to close.
 
-    def keeps(self, key: bytes) -> bool:
-        """Tell whether a channel of that session is worth keeping."""
-        return key == self._key
+        A visitor may be on its way over one that seems to be free. Only if the relay
+        closes none, because it is gone, are they closed here.
+        """
+        if self._key and self._lines:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_LEFTOVERS_S, self._close_leftovers, self._key)
+        self._key = b""
+
+    def _close_leftovers(self, key: bytes) -> None:
+        for line in list(self._lines):
+            if line.is_idle and line.key == key:
+                line.close()
 
     def targets_changed(self) -> None:
         """Cut visitors whose forward is gone or leads elsewhere now."""
@@ -110,7 +116,7 @@ class Streams:
 class _Line(SealedChannel):
     """One sealed channel."""
 
-    __slots__ = ("_key", "_open", "_streams", "_to")
+    __slots__ = ("_open", "_streams", "_to", "key")
 
     hangs_up_soon = True
 
@@ -126,7 +132,7 @@ class _Line(SealedChannel):
             is_polled=False,
         )
         self._streams = streams
-        self._key = key
+        self.key = key
         self._open: StreamOpen | None = None  # what it carries or is about to
         self._to: TcpTarget | None = None
 
@@ -185,11 +191,9 @@ class _Line(SealedChannel):
         self.carry(sock, greeting=greeting, connects=code != 0)
 
     def finished(self, taken: int, given: int) -> None:
-        """Wait for the next visitor, if one may come."""
+        """Wait for the next visitor."""
         del taken, given
         self._open = self._to = None
-        if not self._streams.keeps(self._key):
-            self.close()
 
     def gone(self, taken: int, given: int) -> None:
         """Leave."""
