@@ -3,7 +3,6 @@
 An IPv6 /64 is one household and counts as one address (RFC 6177 §2).
 """
 
-from collections import Counter
 import ipaddress
 
 _PREFIX_BYTES = 8
@@ -16,14 +15,14 @@ class AddressBook:
         self.total = 0
         self._total_max = total_max
         self._per_address_max = per_address_max
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def enter(self, address: str) -> str:
         """Count one more connection; or say why not, and count nothing."""
         if self.total >= self._total_max:
             return "more connections than allowed in total"
         key = address_key(address)
-        count = self._counts[key]
+        count = self._counts.get(key, 0)
         if count >= self._per_address_max:
             return "more connections than allowed from one address"
         self._counts[key] = count + 1
