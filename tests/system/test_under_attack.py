@@ -23,6 +23,7 @@ from tests.harness import attacks
 from tests.harness.hearthgate import HomeProcess, RelayProcess
 from tests.harness.scene import LOOPBACK, Scene
 from tests.unit.relay.fake_agent import FakeAgent
+from tests.unit.wire import hellos
 
 LAMP = "lamp.home.example.com"
 VISITS = 25
@@ -82,7 +83,7 @@ async def visited(town: Scene, reason: str) -> None:
             visits += 1
 
 
-ON_443 = [
+ON_443: list[tuple[attacks.Attack, str]] = [
     (attacks.slow_hellos, "nothing said in time"),
     (attacks.one_address, "more connections than allowed from one address"),
     (attacks.unknown_names, "an unknown hostname"),
@@ -205,7 +206,7 @@ async def test_a_home_that_never_answers_costs_only_its_own_visitors(
             async with attacks.many(
                 port,
                 1200,
-                attacks.hellos.hello(name),
+                hellos.hello(name),
                 [f"127.0.1.{number}" for number in range(1, 9)],
             ):
                 await asyncio.sleep(1)
@@ -279,7 +280,7 @@ async def test_a_home_that_comes_back_from_another_address_goes_on(
         await moved.publish(name)
         channel = await moved.park()
         with contextlib.closing(
-            await attacks.dial(town.relay.https_port, attacks.hellos.hello(name))
+            await attacks.dial(town.relay.https_port, hellos.hello(name))
         ):
             await channel.opened()
         await moved.close()
