@@ -35,7 +35,7 @@ from hearthgate.relay.relay import open_keys, open_registry
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.tasks import Tasks
 from hearthgate.wire.channel import write_preamble
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
+from hearthgate.wire.constants import CONTROL_NAME
 from tests.harness.attacks import dial
 from tests.harness.hearthgate import RelayProcess
 from tests.unit.wire import hellos
@@ -57,8 +57,8 @@ def name(number: int) -> str:
 def furnish(data: Path, homes: int, pems: Path) -> list[Path]:
     """Write a relay's data folder with so many homes; return their keys."""
     settings = RelaySettings(data=data)
-    keys = open_keys(data)
     registry = open_registry(settings, time.time)
+    keys = open_keys(data, registry)
     made, paths = [], []
     for number in range(homes):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -131,7 +131,7 @@ class Agent:
         async with client.ws_connect(
             f"wss://{LOOPBACK}:{self._port}/v1/control",
             ssl=self._context,
-            server_hostname=FALLBACK_CONTROL_NAME,
+            server_hostname=CONTROL_NAME,
             autoping=True,
         ) as control:
             hello = {"type": "hello", "protocols": [1], "software": "crowd"}

@@ -49,8 +49,14 @@ class Process:
     """One `hearthgate` process with its data folder and log file."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        prefix: Sequence[str] = (),
     ) -> None:
+        """Run a command of ours. prefix: a program that becomes it."""
+        self._prefix = prefix
         self.folder = Path(tempfile.mkdtemp(prefix="hearthgate-"))
         self.data = self.folder / "data"
         self.log_path = self.folder / "log"
@@ -97,7 +103,11 @@ class Process:
         self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "hearthgate", *self._arguments, *more],
+                [
+                    *self._prefix,
+                    *(sys.executable, "-m", "hearthgate"),
+                    *(*self._arguments, *more),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -173,8 +183,12 @@ class RelayProcess(Process):
         address: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
         http_port: int = 0,
+        open_files_max: int | None = None,
     ) -> None:
-        """Reach it at `address`; the port is added once it is known."""
+        """Reach it at `address`; the port is added once it is known.
+
+        open_files_max: what the system allows it, fewer than this process has.
+        """
         self.https_port = 0
         self.http_port = http_port
         self._address = address
@@ -185,6 +199,7 @@ class RelayProcess(Process):
                 "HEARTHGATE_PUBLIC_ADDRESSES": "127.0.0.1",
                 **(environment or {}),
             },
+            prefix=("prlimit", f"--nofile={open_files_max}") if open_files_max else (),
         )
 
     @property

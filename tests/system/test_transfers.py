@@ -8,6 +8,7 @@ from pathlib import Path
 import random
 import socket
 import struct
+from typing import cast
 
 from aiohttp import web
 import pytest
@@ -129,7 +130,7 @@ async def test_a_slow_reader_neither_starves_others_nor_fills_the_relay(
             stack.callback(writer.transport.abort)
             writer.write(request)
             assert await reader.readexactly(1)
-            writer.transport.pause_reading()
+            cast("asyncio.Transport", writer.transport).pause_reading()
         async with scene.visitor(hostname) as visitor:
             for _ in range(5):
                 params = {"bytes": str(10 * MIB)}

@@ -61,6 +61,11 @@ ELEMENT = re.compile(
     r"(bool|email|url|port|str(\(\d*,\d*\))?|password(\(\d*,\d*\))?"
     r"|int(\(\d*,\d*\))?|float(\([\d.]*,[\d.]*\))?|match\(.*\)|list\([^)]+\))\??"
 )
+FLAGS: dict[Any, Any] = {
+    vol.Optional(key): bool
+    for key, value in DEFAULTS.items()
+    if isinstance(value, bool)
+}
 SUPERVISOR = vol.Schema(
     {
         vol.Required("name"): vol.All(str, vol.Length(min=1)),
@@ -81,11 +86,7 @@ SUPERVISOR = vol.Schema(
         vol.Optional("options"): dict,
         vol.Optional("schema"): {str: vol.All(str, vol.Match(ELEMENT.pattern + "$"))},
         vol.Optional("privileged"): [str],
-        **{
-            vol.Optional(key): bool
-            for key, value in DEFAULTS.items()
-            if isinstance(value, bool)
-        },
+        **FLAGS,
     }
 )
 

@@ -37,6 +37,7 @@ from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
 from hearthgate.relay.requests import RequestLog
 from hearthgate.relay.sessions import Session, Sessions
+from hearthgate.relay.turns import Turns
 from hearthgate.tasks import Tasks
 from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
@@ -108,6 +109,12 @@ class ControlEndpoint:
             per_address_max=limits.control_connections_max,
         )
         self._tasks = Tasks()
+        self._turns = Turns(self._start)
+
+    @property
+    def connections(self) -> int:
+        """How many there are, of homes and of strangers."""
+        return self._book.total
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
         """Take over a connection of which nothing was read yet."""
@@ -116,10 +123,15 @@ class ControlEndpoint:
             self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
             sock.close()
             return
+        self._turns.enter(sock, peer)
+
+    def _start(self, sock: socket.socket, peer: Endpoint) -> None:
         self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
 
     async def close(self) -> None:
         """End every connection."""
+        for peer in self._turns.close():
+            self._book.leave(peer[0])
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 

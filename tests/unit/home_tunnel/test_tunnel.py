@@ -37,7 +37,7 @@ async def tunnel(relay: StubRelay) -> AsyncIterator[Tunnel]:
         TunnelOptions("r", "127.0.0.1", relay.port, relay.fingerprint, 1, 1),
         relay.identity,
         poller=poller,
-        hand_over=lambda sock: sock.close(),
+        hand_over=lambda sock, _kind: sock.close(),
         on_status=lambda _status: None,
         clock=time.monotonic,
         wall_clock=time.time,
