@@ -72,8 +72,9 @@ def household(release: str, yaml: str = "") -> Iterator[Household]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _installed() -> None:
-    if not (PREPARED / OLD / ".ready").exists():
-        pytest.skip("Home Assistant is installed by make test-hass only")
+    ready = PREPARED / "forky" / f".ready-{CURRENT}", PREPARED / OLD / ".ready"
+    if not all(one.exists() for one in ready):
+        pytest.fail("Home Assistant is installed by make test-hass", pytrace=False)
 
 
 @pytest.fixture(scope="module")
