@@ -49,18 +49,19 @@ class Household:
 
 
 @contextlib.contextmanager
-def household(release: str, yaml: str = "") -> Iterator[Household]:
+def household(core: CoreProcess, **home_environment: str) -> Iterator[Household]:
     """Run one. Skips nothing: `make test-hass` has installed what it needs."""
     with contextlib.ExitStack() as stack:
-        core = stack.enter_context(CoreProcess(release, yaml))
+        stack.enter_context(core)
         made = StandInSupervisor(ingress_port=free_port(), core_port=core.port)
-        made.core["version"] = release
+        made.core["version"] = core.release
         made.connect = core.connect
         supervisor = stack.enter_context(in_thread(made))
         scene = Scene(
             home_environment={
                 **supervisor.environment,
                 "HEARTHGATE_HASS__INGRESS_PEER": PEER,
+                **home_environment,
             }
         )
         asyncio.run(scene.__aenter__())
@@ -80,5 +81,5 @@ def _installed() -> None:
 @pytest.fixture(scope="module")
 def current() -> Iterator[Household]:
     """Share a home with the current Home Assistant."""
-    with household(CURRENT) as running:
+    with household(CoreProcess(CURRENT)) as running:
         yield running
