@@ -46,8 +46,8 @@ test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 
-test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
-	$(AS_ROOT) tests/tools/hass
+test-hass: need-test .venv/.ready $(LOCKER) ## the tests with two real releases of Home Assistant
+	$(AS_ROOT) tests/tools/hass $(LOCKER)
 	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them

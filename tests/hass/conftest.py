@@ -49,18 +49,19 @@ class Household:
 
 
 @contextlib.contextmanager
-def household(release: str, yaml: str = "") -> Iterator[Household]:
+def household(core: CoreProcess, **home_environment: str) -> Iterator[Household]:
     """Run one. Skips nothing: `make test-hass` has installed what it needs."""
     with contextlib.ExitStack() as stack:
-        core = stack.enter_context(CoreProcess(release, yaml))
+        stack.enter_context(core)
         made = StandInSupervisor(ingress_port=free_port(), core_port=core.port)
-        made.core["version"] = release
+        made.core["version"] = core.release
         made.connect = core.connect
         supervisor = stack.enter_context(in_thread(made))
         scene = Scene(
             home_environment={
                 **supervisor.environment,
                 "HEARTHGATE_HASS__INGRESS_PEER": PEER,
+                **home_environment,
             }
         )
         asyncio.run(scene.__aenter__())
@@ -72,12 +73,13 @@ def household(release: str, yaml: str = "") -> Iterator[Household]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _installed() -> None:
-    if not (PREPARED / OLD / ".ready").exists():
-        pytest.skip("Home Assistant is installed by make test-hass only")
+    ready = PREPARED / "forky" / f".ready-{CURRENT}", PREPARED / OLD / ".ready"
+    if not all(one.exists() for one in ready):
+        pytest.fail("Home Assistant is installed by make test-hass", pytrace=False)
 
 
 @pytest.fixture(scope="module")
 def current() -> Iterator[Household]:
     """Share a home with the current Home Assistant."""
-    with household(CURRENT) as running:
+    with household(CoreProcess(CURRENT)) as running:
         yield running

@@ -1,10 +1,15 @@
 """A home with the Home Assistant of this month. The tests build on one another."""
 
-from aiohttp import ClientSession, WSMsgType
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import ClientSession, ClientTimeout, StreamReader, WSMsgType
 import pytest
 
+from tests.harness.hearthgate import resident_kib
 from tests.harness.homeassistant import OWNER, PASSWORD
 from tests.harness.webservice import WebService
+from tests.hass.backups import Backup, digest
 from tests.hass.conftest import HOSTNAME, Household
 
 pytestmark = [
@@ -141,10 +146,101 @@ async def test_wrong_logins_ban_the_visitor_and_nobody_else(
     assert f"from {VISITOR}" in current.core.log
 
 
-async def test_a_big_upload_passes_without_a_cap(current: Household) -> None:
-    """Core refuses it only after it has read it all: nobody is logged in."""
-    body = bytes(1024 * 1024) * 64
-    answer = await current.scene.visit(
-        HOSTNAME, "/api/backup/upload?agent_id=backup.local", method="POST", data=body
-    )
-    assert answer.status == 401
+async def test_a_backup_of_one_gibibyte_arrives_and_costs_nobody_memory(
+    current: Household,
+) -> None:
+    """Core itself reads it, knows it afterwards, and has every byte of it."""
+    scene = current.scene
+    backup = Backup("b1690b1b", 1024)
+    pids = [scene.relay.pid, scene.home.pid, *scene.home.edge_pids()]
+    before = [resident_kib(one) for one in pids]
+    most = list(before)
+
+    async def watched() -> AsyncIterator[bytes]:
+        async for block in backup.body():
+            most[:] = map(max, most, map(resident_kib, pids))
+            yield block
+
+    timeout = ClientTimeout(total=400)
+    async with (
+        scene.visitor(HOSTNAME) as visitor,
+        visitor.post(
+            "/api/backup/upload?agent_id=backup.local",
+            data=watched(),
+            headers={
+                "Authorization": f"Bearer {await owner_token(current)}",
+                "Content-Type": backup.content_type,
+                "Content-Length": str(backup.body_size),
+            },
+            timeout=timeout,
+        ) as answer,
+    ):
+        told = await answer.text()
+        assert answer.status == 201, told
+        assert (await answer.json())["backup_id"] == backup.backup_id
+    known = await current.core.ask("backup/info")
+    agents = [one["agents"]["backup.local"] for one in known["backups"]]
+    assert [one["size"] for one in agents] == [backup.size]
+    (file,) = (current.core.folder / "backups").glob("*.tar")
+    with file.open("rb") as opened:
+        assert await asyncio.to_thread(digest, opened) == backup.digest()
+    # A part of the body in memory would be hundreds of times as much.
+    grown = [now - was for was, now in zip(before, most, strict=True)]
+    assert max(grown) < 64 * 1024, grown
+
+
+async def test_a_camera_streams_on_over_a_change_of_the_edge(
+    current: Household,
+) -> None:
+    """A camera at home, Core in front of it: every frame comes, and in its order."""
+    scene = current.scene
+    entity = await add_camera(current, f"{scene.web.url}mjpeg?interval=0.02")
+    headers = {"Authorization": f"Bearer {await owner_token(current)}"}
+    path = f"/api/camera_proxy_stream/{entity}"
+    async with (
+        scene.visitor(HOSTNAME) as visitor,
+        visitor.get(path, headers=headers) as answer,
+    ):
+        assert answer.status == 200
+        assert answer.content_type == "multipart/x-mixed-replace"
+        before = scene.home.edge_pids()
+        numbers = [await frame(answer.content) for _ in range(50)]
+        with WebService(title="Lamp") as lamp:
+            other = await scene.expose(lamp.url, "Lamp")
+            assert set(scene.home.edge_pids()) > set(before)  # the old one drains
+            numbers += [await frame(answer.content) for _ in range(50)]
+            await scene.remove(other["id"])
+        numbers += [await frame(answer.content) for _ in range(100)]
+    first = numbers[0]
+    assert numbers == list(range(first, first + 200))
+
+
+async def frame(content: StreamReader) -> int:
+    """Return the number of the next frame, read whole."""
+    assert await content.readline() == b"--frame\r\n"
+    assert await content.readline() == b"Content-Type: image/jpeg\r\n"
+    size = int((await content.readline()).partition(b": ")[2])
+    assert await content.readline() == b"\r\n"
+    picture = await content.readexactly(size)
+    await content.readexactly(2)
+    number = picture[2:10]
+    assert picture == b"\xff\xd8" + number * ((size - 4) // 8) + b"\xff\xd9"
+    return int(number, 16)
+
+
+async def add_camera(household: Household, url: str) -> str:
+    """Add a camera as the user does; return its entity."""
+    flows = f"{household.core.url}/api/config/config_entries/flow"
+    async with ClientSession() as client:
+        token = await household.core.token(client)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with client.post(
+            flows, json={"handler": "mjpeg"}, headers=headers
+        ) as answer:
+            flow = (await answer.json())["flow_id"]
+        wanted = {"name": "Front door", "mjpeg_url": url, "verify_ssl": True}
+        async with client.post(
+            f"{flows}/{flow}", json=wanted, headers=headers
+        ) as answer:
+            assert (await answer.json())["type"] == "create_entry"
+    return "camera.front_door"

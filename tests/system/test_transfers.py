@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 import contextlib
 import hashlib
-from pathlib import Path
 import random
 import socket
 import struct
@@ -13,7 +12,7 @@ from typing import cast
 from aiohttp import web
 import pytest
 
-from tests.harness.hearthgate import Json
+from tests.harness.hearthgate import Json, resident_kib
 from tests.harness.scene import LOOPBACK, Scene
 
 MIB = 1024 * 1024
@@ -69,12 +68,6 @@ async def library(scene: Scene) -> AsyncIterator[Json]:
             await scene.remove(service["id"])
     finally:
         await runner.cleanup()
-
-
-def resident_kib(pid: int) -> int:
-    """Return the memory of a process that is its own."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 async def test_an_upload_of_300_mb_arrives_whole(scene: Scene, hostname: str) -> None:

@@ -83,6 +83,15 @@ class ChangeNotSeenError(HearthgateError):
     status = 502
 
 
+class WentBackError(HearthgateError):
+    """Raise if Core has gone back to its old settings, and why."""
+
+    code = "went_back"
+    message = "{before} It has gone back to its old settings by itself."
+    hint = "Mend that, then try again."
+    status = 502
+
+
 class NoPublicAddressError(HearthgateError):
     """Raise if Home Assistant's public address is wanted and it has none."""
 
