@@ -61,6 +61,7 @@ from hearthgate.wire.channel import ChannelKind
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
+MACHINE_NAME = "machine"
 _PAGE_RETRY_S = 10.0  # while another process holds the port that ingress expects
 
 
@@ -91,6 +92,8 @@ class Agent:
             on_status=self._relay_changed,
             rng=rng,
             find_target=self._udp_target,
+            # In no backup: that is how a relay tells a restored home from its twin.
+            machine=lasting_id(data / MACHINE_NAME),
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
