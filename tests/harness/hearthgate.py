@@ -122,6 +122,10 @@ class Process:
             time.sleep(0.02)
         return found
 
+    def change(self, environment: Mapping[str, str]) -> None:
+        """Give it more settings from its next start on."""
+        self._environment = {**self._environment, **environment}
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
         os.kill(self.pid, number)
