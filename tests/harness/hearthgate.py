@@ -93,6 +93,11 @@ class Process:
             self.stop()
             raise
 
+    async def start_again(self, *more: str) -> None:
+        """Start without blocking the loop. Raises ProcessError."""
+        self._launch(more)  # by this thread, with which it would end
+        await asyncio.to_thread(self._wait_until_ready)
+
     def _launch(self, more: Sequence[str] = ()) -> None:
         self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
@@ -210,8 +215,7 @@ class RelayProcess(Process):
     async def start_again(self, *more: str) -> None:
         """Start without blocking the loop. Raises ProcessError."""
         self._keep_ports()
-        self._launch(more)  # by this thread, with which it would end
-        await asyncio.to_thread(self._wait_until_ready)
+        await super().start_again(*more)
 
     async def replace(self) -> "Replaced":
         """Let a new process take over, and wait until it serves; return the old one."""

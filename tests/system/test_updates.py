@@ -132,6 +132,16 @@ class Browser:
             await self._heard.wait()
 
 
+async def until_somebody_waits(scene: Scene) -> None:
+    async with asyncio.timeout(10):
+        while not await asyncio.to_thread(somebody_waits, scene):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def somebody_waits(scene: Scene) -> bool:
+    return bool(scene.relay.status()["waiting"])
+
+
 @contextlib.asynccontextmanager
 async def open_page(scene: Scene) -> AsyncIterator[Browser]:
     browser = Browser(scene)
@@ -166,9 +176,9 @@ async def test_a_visitor_and_an_administrator_are_back_after_an_update_by_themse
         connections = browser.connections
         await asyncio.to_thread(home.stop)
         waits = asyncio.create_task(place.visit(LAMP), name="comes meanwhile")
-        await asyncio.sleep(0)
+        await until_somebody_waits(place)
         home.change(following.environment)
-        home.start()
+        await home.start_again()
         assert (await waits).status == 200
         await browser.hears_again()
         assert browser.connections > connections
