@@ -99,6 +99,11 @@ class Process:
             self.stop()
             raise
 
+    async def start_again(self, *more: str) -> None:
+        """Start without blocking the loop. Raises ProcessError."""
+        self._launch(more)  # by this thread, with which it would end
+        await asyncio.to_thread(self._wait_until_ready)
+
     def _launch(self, more: Sequence[str] = ()) -> None:
         self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
@@ -131,6 +136,10 @@ class Process:
                 raise ProcessError(f"did not become ready:\n{self.log[-4000:]}")
             time.sleep(0.02)
         return found
+
+    def change(self, environment: Mapping[str, str]) -> None:
+        """Give it more settings from its next start on."""
+        self._environment = {**self._environment, **environment}
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -221,8 +230,7 @@ class RelayProcess(Process):
     async def start_again(self, *more: str) -> None:
         """Start without blocking the loop. Raises ProcessError."""
         self._keep_ports()
-        self._launch(more)  # by this thread, with which it would end
-        await asyncio.to_thread(self._wait_until_ready)
+        await super().start_again(*more)
 
     async def replace(self) -> "Replaced":
         """Let a new process take over, and wait until it serves; return the old one."""

@@ -33,6 +33,7 @@ from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.machines import Machines
 from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
 from hearthgate.relay.requests import RequestLog
@@ -57,7 +58,11 @@ _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
 _PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
-FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
+FEATURES = (
+    messages.Feature.FORWARDS,
+    messages.Feature.DATAGRAMS,
+    messages.Feature.MACHINES,
+)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -108,6 +113,7 @@ class ControlEndpoint:
             total_max=limits.control_connections_max,
             per_address_max=limits.control_connections_max,
         )
+        self._machines = Machines(registry, sessions)
         self._tasks = Tasks()
         self._turns = Turns(self._start)
 
@@ -286,18 +292,43 @@ class ControlEndpoint:
     async def _hold(
         self, home: Home, socket_: web.WebSocketResponse, request: web.BaseRequest
     ) -> None:
+        begun = await self._hello(home, socket_)
+        if begun is None:
+            return
+        hello, version = begun
+        self._guards[request.protocol].keep()
+        why_not = await self._machines.admit(home, hello)
+        if why_not is not None:
+            await socket_.send_str(messages.write_message(why_not))
+            self._counters.refuse("a second machine", why_not.message, home=home.name)
+            return
+        await self._session(home, hello, version, socket_, request)
+
+    async def _hello(
+        self, home: Home, socket_: web.WebSocketResponse
+    ) -> tuple[messages.Hello, int] | None:
+        """Return an agent's hello and the common version; None: it was sent away."""
         try:
             async with asyncio.timeout(self._limits.control_handshake_deadline_s):
                 hello = messages.read_message(await socket_.receive_str())
         except (TimeoutError, TypeError, messages.ControlMessageError) as err:
             self._counters.refuse("a session without a hello", str(err), home=home.name)
-            return
+            return None
         version = _common_version(hello)
         if not isinstance(hello, messages.Hello) or version is None:
             await socket_.send_str(messages.write_message(_update_needed()))
             self._counters.refuse("a session in another language", home=home.name)
-            return
-        self._guards[request.protocol].keep()
+            return None
+        return hello, version
+
+    async def _session(
+        self,
+        home: Home,
+        hello: messages.Hello,
+        version: int,
+        socket_: web.WebSocketResponse,
+        request: web.BaseRequest,
+    ) -> None:
         outbox: asyncio.Queue[messages.Message] = asyncio.Queue(_OUTBOX_MAX)
         transport = request.transport
 
@@ -315,8 +346,10 @@ class ControlEndpoint:
                 loop.call_later(_SHUTDOWN_S, transport.abort)
 
         # Stopping: it comes back to whoever serves then. Or it was revoked meanwhile.
-        if self._sessions.stopping or self._registry.home(home.id) is None:
+        now = self._registry.home(home.id)
+        if self._sessions.stopping or now is None:
             return
+        home = now
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
         session.features = frozenset(hello.features)
