@@ -8,6 +8,7 @@ the same hostnames, passwords and relay, without a new order ◀──┘ anothe
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 import contextlib
+import functools
 from pathlib import Path
 import re
 import socket
@@ -194,18 +195,21 @@ async def is_home_again(home: HomeProcess) -> None:
         await api.connected()
 
 
+def is_live_at(hostname: str, service: Json) -> bool:
+    exposure = service["exposure"]
+    return bool(
+        exposure
+        and exposure["hostname"] == hostname
+        and exposure["status"]["phase"] == "live"
+    )
+
+
 async def everything_is_back(scene: AddOn, api: Api, before: Json) -> None:
     relay = await api.connected()
     assert relay["id"] == before["relays"][0]["id"]
     assert relay["name"] == before["relays"][0]["name"]
     for hostname in (LAMP, DIARY):
-        await api.service(
-            lambda one, hostname=hostname: bool(
-                one["exposure"]
-                and one["exposure"]["hostname"] == hostname
-                and one["exposure"]["status"]["phase"] == "live"
-            )
-        )
+        await api.service(functools.partial(is_live_at, hostname))
     assert wishes(await api.state()) == wishes(before)
     assert (await scene.visit(LAMP)).status == 200
     assert (await scene.visit(DIARY)).status == 401

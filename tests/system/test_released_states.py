@@ -85,7 +85,7 @@ async def test_a_home_and_its_relay_serve_what_an_earlier_version_has_left(
     async with recorded.home.api() as api:
         await api.connected()
         for hostname in facts["live"]:
-            await api.service(lambda one, name=hostname: is_live(one, name))
+            await api.service(functools.partial(is_live, hostname=hostname))
         await api.service(
             lambda one: bool(
                 one["exposure"]
