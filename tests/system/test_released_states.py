@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+import functools
 from pathlib import Path
 import re
 import shutil
