@@ -126,13 +126,13 @@ class ControlEndpoint:
         """Take over a connection of which nothing was read yet."""
         why = self._book.enter(peer[0])
         if why:
-            self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
+            self._counters.refuse(why, "to the control endpoint", address=peer[0])
             sock.close()
             return
         self._turns.enter(sock, peer)
 
     def _start(self, sock: socket.socket, peer: Endpoint) -> None:
-        self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
+        self._tasks.start(self._serve(sock, peer), "a control connection")
 
     async def close(self) -> None:
         """End every connection."""
