@@ -43,6 +43,7 @@ from tests.harness.bad_homes import BAD_HOMES
 from tests.harness.disk import Disk
 from tests.harness.hearthgate import ProcessError, RelayProcess
 from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.usage import used_s
 from tests.unit.relay.fake_agent import FakeAgent
 
 LAMP = "lamp.home.example.com"
@@ -61,7 +62,6 @@ _FULL_DISK = "disk full"
 _SLICES = 3
 _WARM_UP_S = 1.5  # until the attack has reached its bound
 _MOST = 3.0  # issue: p99 within three times its quiet value
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,10 +289,7 @@ class Meter:
         return (time.perf_counter() - began) * 1000
 
     def _used_s(self) -> float:
-        """Return the processor time that the relay has used."""
-        stat = Path(f"/proc/{self._scene.relay.pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return used_s(self._scene.relay.pid)
 
     def report(self) -> None:
         """Say which attacks were noticed more than they may be."""

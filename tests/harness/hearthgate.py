@@ -461,9 +461,3 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
             )
             if int(rest.split()[1]) == pid and rest.split()[0] != "Z":
                 yield int(folder.name), name
-
-
-def resident_kib(pid: int) -> int:
-    """Return the memory of a process that is its own."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])

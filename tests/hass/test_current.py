@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientSession, ClientTimeout, StreamReader, WSMsgType
 import pytest
 
-from tests.harness.hearthgate import resident_kib
 from tests.harness.homeassistant import OWNER, PASSWORD
+from tests.harness.usage import resident_kib
 from tests.harness.webservice import WebService
 from tests.hass.backups import Backup, digest
 from tests.hass.conftest import HOSTNAME, Household

@@ -12,8 +12,9 @@ from typing import cast
 from aiohttp import web
 import pytest
 
-from tests.harness.hearthgate import Json, resident_kib
+from tests.harness.hearthgate import Json
 from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.usage import resident_kib
 
 MIB = 1024 * 1024
 LARGE = 300 * MIB

@@ -3,6 +3,7 @@
 An IPv6 /64 is one household and counts as one address (RFC 6177 §2).
 """
 
+from collections.abc import Callable
 import ipaddress
 
 _PREFIX_BYTES = 8
@@ -11,8 +12,16 @@ _PREFIX_BYTES = 8
 class AddressBook:
     """Connections by address, and in total. Lives in one loop."""
 
-    def __init__(self, *, total_max: int, per_address_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        total_max: int,
+        per_address_max: int,
+        has_room: Callable[[], bool] | None = None,
+    ) -> None:
+        """has_room: asked for each connection that the numbers allow."""
         self.total = 0
+        self._has_room = has_room
         self._total_max = total_max
         self._per_address_max = per_address_max
         self._counts: dict[str, int] = {}
@@ -25,6 +34,8 @@ class AddressBook:
         count = self._counts.get(key, 0)
         if count >= self._per_address_max:
             return "more connections than allowed from one address"
+        if self._has_room is not None and not self._has_room():
+            return "more open files than the system allows"
         self._counts[key] = count + 1
         self.total += 1
         return ""

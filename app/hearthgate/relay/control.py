@@ -126,13 +126,13 @@ class ControlEndpoint:
         """Take over a connection of which nothing was read yet."""
         why = self._book.enter(peer[0])
         if why:
-            self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
+            self._counters.refuse(why, "to the control endpoint", address=peer[0])
             sock.close()
             return
         self._turns.enter(sock, peer)
 
     def _start(self, sock: socket.socket, peer: Endpoint) -> None:
-        self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
+        self._tasks.start(self._serve(sock, peer), "a control connection")
 
     async def close(self) -> None:
         """End every connection."""
@@ -186,7 +186,7 @@ class ControlEndpoint:
         if not self._pairings.allow(address_key(request.remote or "")):
             self._counters.refuse("pairing too often", address=request.remote or "")
             raise PairingTooOftenError
-        secret, certificate_request = await _pair_body(request)
+        secret, certificate_request = read_pairing(await _read_body(request))
         signed: list[SignedHome] = []
 
         def sign(name: str) -> str:
@@ -481,21 +481,22 @@ class ControlEndpoint:
         return messages.Done(message.id)
 
 
-async def _pair_body(request: web.BaseRequest) -> tuple[bytes, str]:
+def read_pairing(raw: bytes) -> tuple[bytes, str]:
+    """Return secret and certificate request. Raises RequestInvalidError."""
     try:
-        body: Any = _PAIR_BODY(json.loads(await _read_body(request)))
+        body: Any = _PAIR_BODY(json.loads(raw))
         return base64.b64decode(body["secret"], validate=True), body["request"]
     except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
         raise RequestInvalidError(reason=str(err)) from err
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """Return a body of a bounded size. Raises ValueError."""
+    """Return a body of a bounded size. Raises RequestInvalidError."""
     raw = bytearray()
     async for chunk in request.content.iter_any():
         raw += chunk
         if len(raw) > _PAIR_BODY_MAX_BYTES:
-            raise ValueError("its body is too long")
+            raise RequestInvalidError(reason="its body is too long")
     return bytes(raw)
 
 
