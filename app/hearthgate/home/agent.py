@@ -34,6 +34,7 @@ from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.hass.broker import Entities, lasting_id
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.notifier import Notifier
 from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
@@ -97,6 +98,7 @@ class Agent:
             _acme_settings(settings),
             answers_for=self._answers_for,
             on_renewed=self._renewed,
+            on_failed=self._not_renewed,
             rng=rng,
         )
         self._discovery = Discovery(
@@ -212,6 +214,7 @@ class Agent:
             parts["entities"] = self._entities.run()
         if self._hass is not None:
             parts["Home Assistant"] = self._hass.run()
+            parts["notifications"] = Notifier(self._home, self._hass.core).run()
             parts["page"] = self._serve_page_in(self._hass)
         return parts
 
@@ -385,6 +388,9 @@ class Agent:
 
     async def _renewed(self, certificate: Certificate) -> None:
         await self._exposer.renewed(certificate)
+
+    def _not_renewed(self, hostname: str) -> None:
+        self._exposer.not_renewed(hostname)
 
 
 def _acme_settings(settings: HomeSettings) -> AcmeSettings:
