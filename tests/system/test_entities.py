@@ -4,40 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 import contextlib
 import json
-from pathlib import Path
-import socket
-import subprocess
-import time
 from typing import Any
 
 import aiomqtt
 import pytest
 
 from tests.harness.hearthgate import HomeProcess
-from tests.harness.pebble import free_port
+from tests.harness.mosquitto import mosquitto
 from tests.harness.scene import Scene
 
 pytestmark = pytest.mark.keeps("processes")
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Run a Mosquitto on loopback; gives its port."""
-    port = free_port()
-    folder: Path = tmp_path_factory.mktemp("mosquitto")
-    settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    child = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(settings)])
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            time.sleep(0.05)
+def broker() -> Iterator[int]:
+    """Share a Mosquitto; gives its port."""
+    with mosquitto() as port:
         yield port
-    finally:
-        child.terminate()
-        child.wait(10)
 
 
 @contextlib.asynccontextmanager

@@ -132,8 +132,6 @@ class _Maker:
             device_class="data_size",
             state_class="total_increasing",
             unit_of_measurement="B",
-            suggested_unit_of_measurement="MB",
-            suggested_display_precision=1,
             entity_category="diagnostic",
         )
 

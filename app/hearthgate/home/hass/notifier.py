@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger(__name__)
 
 _DOMAIN = "persistent_notification"
 # A problem that is gone again within this time needed nobody.
-_SETTLE_S = 20.0
+_SETTLE_S = 10.0
 _AGAIN_S = 30.0  # while Core does not answer
 _SAY_MORE_S = 600.0  # between two versions of the same notification
 
