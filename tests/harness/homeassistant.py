@@ -243,13 +243,19 @@ class CoreProcess:
                 ) as answer:
                     await answer.read()
 
+    async def is_running(self) -> None:
+        """Wait until Core has started to the end."""
+        async with ClientSession() as client:
+            await self._until_up(client)
+
     async def _until_up(self, client: ClientSession) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError, ProcessError, TypeError):
                 async with client.get(f"{self.url}/api/onboarding") as answer:
-                    if answer.status == 200:
-                        return
+                    is_up = answer.status == 200
+                if is_up and (await self.ask("get_config"))["state"] == "RUNNING":
+                    return
             await asyncio.sleep(0.3)
         raise ProcessError(f"Core did not start:\n{self.log[-4000:]}")
 

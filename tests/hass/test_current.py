@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientSession, ClientTimeout, StreamReader, WSMsgType
 import pytest
 
+from tests.harness.hearthgate import Json, RelayProcess
 from tests.harness.homeassistant import OWNER, PASSWORD
 from tests.harness.usage import resident_kib
 from tests.harness.webservice import WebService
@@ -55,6 +56,7 @@ async def test_one_click_lets_visitors_in_and_is_confirmed_through_the_public_na
     assert config["stable"]["login_attempts_threshold"] == 3
     assert config["stable"]["server_port"] == current.core.port
     assert (await current.scene.visit(HOSTNAME, "/manifest.json")).status == 200
+    await current.core.is_running()  # for the tests that follow
 
 
 async def test_the_public_address_is_offered_and_set_with_one_click(
@@ -229,18 +231,92 @@ async def frame(content: StreamReader) -> int:
 
 
 async def add_camera(household: Household, url: str) -> str:
-    """Add a camera as the user does; return its entity."""
-    flows = f"{household.core.url}/api/config/config_entries/flow"
-    async with ClientSession() as client:
-        token = await household.core.token(client)
-        headers = {"Authorization": f"Bearer {token}"}
-        async with client.post(
-            flows, json={"handler": "mjpeg"}, headers=headers
-        ) as answer:
-            flow = (await answer.json())["flow_id"]
-        wanted = {"name": "Front door", "mjpeg_url": url, "verify_ssl": True}
-        async with client.post(
-            f"{flows}/{flow}", json=wanted, headers=headers
-        ) as answer:
-            assert (await answer.json())["type"] == "create_entry"
+    """Add a camera; return its entity."""
+    wanted = {"name": "Front door", "mjpeg_url": url, "verify_ssl": True}
+    await add_integration(household, "mjpeg", wanted)
     return "camera.front_door"
+
+
+async def add_integration(household: Household, domain: str, wanted: Json) -> None:
+    """Add an integration of one step, as its owner does."""
+    flows = f"{household.core.url}/api/config/config_entries/flow"
+    headers = {"Authorization": f"Bearer {await owner_token(household)}"}
+    async with ClientSession(headers=headers) as client:
+        async with client.post(flows, json={"handler": domain}) as answer:
+            flow = (await answer.json())["flow_id"]
+        async with client.post(f"{flows}/{flow}", json=wanted) as answer:
+            told = await answer.json()
+            assert told["type"] == "create_entry", told
+
+
+async def test_the_entities_are_there_and_a_switch_is_one(current: Household) -> None:
+    """Through Home Assistant's own MQTT integration, and a real broker."""
+    broker = current.supervisor.broker
+    assert broker is not None
+    wanted: Json = {"broker": broker["host"], "port": broker["port"]}
+    wanted["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off"}
+    await add_integration(current, "mqtt", wanted)
+    lamp = await current.scene.expose(current.scene.web.url, "Lamp")
+    states = await states_with(current, "switch.hearthgate_lamp", "on")
+    assert states["switch.hearthgate_home_assistant"]["state"] == "on"
+    relay = states["binary_sensor.hearthgate_relay_127_0_0_1"]
+    assert (relay["state"], relay["attributes"]["device_class"]) == (
+        "on",
+        "connectivity",
+    )
+    assert states["binary_sensor.hearthgate_lamp_problem"]["state"] == "off"
+    assert int(states["sensor.hearthgate_visitors"]["state"]) >= 0
+    sent = states["sensor.hearthgate_home_assistant_sent"]
+    assert float(sent["state"]) > 0  # what all the tests before have loaded
+    assert sent["attributes"]["device_class"] == "data_size"
+    assert sent["attributes"]["state_class"] == "total_increasing"
+    assert sent["attributes"]["unit_of_measurement"] == "B"
+    await current.core.ask(
+        "call_service",
+        domain="switch",
+        service="turn_off",
+        target={"entity_id": "switch.hearthgate_lamp"},
+    )
+    async with current.scene.home.api() as api:
+        await api.settled(lamp["id"], ("off",))
+    await states_with(current, "switch.hearthgate_lamp", "off")
+    await current.scene.remove(lamp["id"])
+
+
+async def states_with(household: Household, entity: str, state: str) -> dict[str, Json]:
+    """Wait until an entity has a state; return all states by entity."""
+    async with asyncio.timeout(90):
+        while True:
+            listed = await household.core.ask("get_states")
+            found = {one["entity_id"]: one for one in listed}
+            if entity in found and found[entity]["state"] == state:
+                return found
+            await asyncio.sleep(0.2)
+
+
+async def test_a_person_is_notified_of_what_needs_one_until_it_is_solved(
+    current: Household,
+) -> None:
+    scene = current.scene
+    with RelayProcess() as other:
+        code = await asyncio.to_thread(other.invite, "other.example.com", "cottage")
+        async with scene.home.api() as api:
+            relay = await api.call("POST", "relays", {"code": code})
+        await asyncio.to_thread(other.run, "relay", "revoke", "cottage")
+        told = await notified(current, f"hearthgate_relay_{relay['id']}", is_there=True)
+        assert told["title"] == "The relay 127.0.0.1 refuses this home"
+        assert "Open Hearthgate in the sidebar." in told["message"]
+        async with scene.home.api() as api:
+            await api.call("DELETE", f"relays/{relay['id']}")
+        await notified(current, f"hearthgate_relay_{relay['id']}", is_there=False)
+
+
+async def notified(household: Household, notice_id: str, *, is_there: bool) -> Json:
+    """Wait until Home Assistant shows a notification, or does not any more."""
+    async with asyncio.timeout(120):
+        while True:
+            listed = await household.core.ask("persistent_notification/get")
+            found = {one["notification_id"]: one for one in listed}
+            if (notice_id in found) == is_there:
+                return found.get(notice_id, {})
+            await asyncio.sleep(0.2)

@@ -27,13 +27,15 @@ from hearthgate.home.certificates import (
 from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.discovery.knock import knock
 from hearthgate.home.discovery.probe import Probe
-from hearthgate.home.edge import Edge, EdgeSettings
+from hearthgate.home.edge import Edge, EdgeSettings, forward_name
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.hass.broker import Entities, lasting_id
+from hearthgate.home.hass.entities import Counts
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.notifier import Notifier
 from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
@@ -100,6 +102,7 @@ class Agent:
             _acme_settings(settings),
             answers_for=self._answers_for,
             on_renewed=self._renewed,
+            on_failed=self._not_renewed,
             rng=rng,
         )
         self._discovery = Discovery(
@@ -143,6 +146,7 @@ class Agent:
             lasting_id(data / "entities-id"),
             self._find_broker,
             prefix=settings.mqtt.discovery_prefix,
+            count=self._count,
         )
         self._login = Login(data)
         self._webs: list[WebServer] = []
@@ -173,6 +177,18 @@ class Agent:
         if mqtt.host is not None:
             return Broker(mqtt.host, mqtt.port, mqtt.username, mqtt.password, mqtt.tls)
         return await self._hass.supervisor.broker() if self._hass else None
+
+    async def _count(self) -> Counts:
+        """Return what the edge has counted; UDP does not pass it."""
+        traffic = await self._edge.traffic()
+        received, sent = {}, {}
+        for one in self._store.value.exposures:
+            name = one.hostname or forward_name(one.relay_id, one.public_port)
+            found = traffic.backends.get(name)
+            if found is not None:
+                received[one.service_id] = found.received
+                sent[one.service_id] = found.sent
+        return Counts(traffic.visitors, received, sent)
 
     def _core_target(self) -> Target | None:
         """Return where the edge finds Core, or would find it."""
@@ -215,6 +231,7 @@ class Agent:
             parts["entities"] = self._entities.run()
         if self._hass is not None:
             parts["Home Assistant"] = self._hass.run()
+            parts["notifications"] = Notifier(self._home, self._hass.core).run()
             parts["page"] = self._serve_page_in(self._hass)
         return parts
 
@@ -388,6 +405,9 @@ class Agent:
 
     async def _renewed(self, certificate: Certificate) -> None:
         await self._exposer.renewed(certificate)
+
+    def _not_renewed(self, hostname: str) -> None:
+        self._exposer.not_renewed(hostname)
 
 
 def _acme_settings(settings: HomeSettings) -> AcmeSettings:

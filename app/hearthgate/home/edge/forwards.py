@@ -24,6 +24,11 @@ SEALED_CERTIFICATES: Final = "forwards.list"
 _RELAY: Final = re.compile(r"[0-9a-f]{12}\Z", re.ASCII)
 
 
+def forward_name(relay_id: str, port: int) -> str:
+    """Return how the TCP port of a relay is called, on the channel and at the edge."""
+    return f"tcp-{port}.{relay_id}.{SEALED_SUFFIX}"
+
+
 @dataclass(frozen=True, slots=True)
 class Forward:
     """A public TCP port of one relay and where it leads."""
@@ -38,7 +43,7 @@ class Forward:
     @property
     def name(self) -> str:
         """Return the server name on the channel, which names the backend too."""
-        return f"tcp-{self.port}.{self.relay_id}.{SEALED_SUFFIX}"
+        return forward_name(self.relay_id, self.port)
 
     def policy(self) -> tuple[Target, bool]:
         """Return what, when it changes, ends connections that began under it."""
@@ -118,6 +123,7 @@ def render_forwards(
     for name in ("client", "server", "client-fin", "server-fin"):
         yield f"  timeout {name} {idle_ms}ms"
     yield "  retries 1"
+    yield "  option contstats"  # what goes on for days counts meanwhile
     yield "  option clitcpka"
     yield "  option srvtcpka"
     yield "frontend forwards"

@@ -45,6 +45,15 @@ class CommandUnknownError(CoreRefusedError):
     code = "core_too_old"
 
 
+class CoreStartsError(CoreRefusedError):
+    """Raise if Core refuses because it has not started to the end."""
+
+    code = "core_starts"
+    message = "Home Assistant is still starting."
+    hint = "Wait a minute, then try again."
+    status = 503
+
+
 class NoHomeAssistantError(HearthgateError):
     """Raise if something of Home Assistant is wanted where there is none."""
 
