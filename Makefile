@@ -27,7 +27,8 @@ NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
 	mosquitto:mosquitto nft:nftables iperf3:iperf3 ssh:openssh-client \
 	sshd:openssh-server
-NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
+NEEDS_test-images := buildah:buildah debootstrap:debootstrap \
+	debian-archive-keyring pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
 	apparmor_parser:apparmor strace:strace
 NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
@@ -46,8 +47,8 @@ test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 
-test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
-	$(AS_ROOT) tests/tools/hass
+test-hass: need-test .venv/.ready $(LOCKER) ## the tests with two real releases of Home Assistant
+	$(AS_ROOT) tests/tools/hass $(LOCKER)
 	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them

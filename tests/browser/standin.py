@@ -19,7 +19,7 @@ from aiohttp import WSMsgType, web
 
 import hearthgate.home.web
 
-__all__ = ["Json", "StandIn", "exposure", "problem", "relay", "service"]
+__all__ = ["Json", "StandIn", "exposure", "hass", "problem", "relay", "service"]
 
 Json = dict[str, Any]
 
@@ -94,6 +94,30 @@ def exposure(phase: str, hostname: str = "camera.cottage.example.com") -> Json:
     }
 
 
+def hass(state: str = "refused", **fields: object) -> Json:
+    """Return what is known of a Home Assistant of today, changed by `fields`.
+
+    Those of its trust are told apart by their names.
+    """
+    changes = [
+        {"name": "use_x_forwarded_for", "before": "false", "after": "true"},
+        {"name": "trusted_proxies", "before": "", "after": "127.0.0.1"},
+    ]
+    trust: Json = {
+        "state": state,
+        "proxy": "127.0.0.1",
+        "by": "api",
+        "changes": changes if state == "refused" else [],
+        "yaml": None,
+        "login_attempts": -1,
+        "problem": None,
+    }
+    trust |= {name: fields.pop(name) for name in list(fields) if name in trust}
+    url = "https://ha.cottage.example.com/"
+    known: Json = {"version": "2026.11.0", "external_url": None, "public_url": url}
+    return {**known, "trust": trust, **fields}
+
+
 def problem(message: str, hint: str = "", retry_in: float | None = None) -> Json:
     """Return a problem as relays and exposures carry it."""
     retry_at = None if retry_in is None else time.time() + retry_in
@@ -108,6 +132,7 @@ class StandIn:
         self.relays: dict[str, Json] = {}
         self.services: dict[str, Json] = {}
         self.staging = False
+        self.hass: Json | None = None
         self.damage: Json | None = None
         self.password: str | None = None
         self.forbidden = False  # as to someone who is no administrator
@@ -157,6 +182,11 @@ class StandIn:
         self.services[service_id] = {**self.services[service_id], **fields}
         await self.tell({"type": "service", "service": self.services[service_id]})
 
+    async def change_hass(self, known: Json) -> None:
+        """Change what is known of Home Assistant and tell it."""
+        self.hass = known
+        await self.tell({"type": "hass", "hass": known})
+
     async def change_relay(self, relay_id: str, **fields: object) -> None:
         """Change a relay and tell it."""
         self.relays[relay_id] = {**self.relays[relay_id], **fields}
@@ -205,6 +235,7 @@ class StandIn:
             web.post(f"{api}/relays", wish(self._pair)),
             web.delete(f"{api}/relays/{{id}}", wish(self._forget)),
             web.post(f"{api}/relays/{{id}}/reconnect", wish(self._nothing)),
+            web.post(f"{api}/hass/{{wish}}", wish(self._hass)),
             web.post(f"{api}/services", wish(self._add)),
             web.patch(f"{api}/services/{{id}}", wish(self._edit)),
             web.delete(f"{api}/services/{{id}}", wish(self._remove)),
@@ -289,6 +320,7 @@ class StandIn:
             },
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),
+            "hass": self.hass,
         }
 
     def _wish(
@@ -323,6 +355,9 @@ class StandIn:
 
     def _nothing(self, _: str, __: Json) -> web.Response:
         return web.Response(status=202)
+
+    def _hass(self, _: str, __: Json) -> web.Response:
+        return web.json_response(self.hass, status=202)
 
     def _add(self, _: str, body: Json) -> web.Response:
         url = f"http://{body['url']}/"

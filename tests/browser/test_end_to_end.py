@@ -8,56 +8,16 @@ a certificate that does not fit is an error page, and a failed test.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-import contextlib
 from pathlib import Path
-import subprocess
 
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Page, async_playwright, expect
 import pytest
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.visitors import DEADLINE_MS, chromium
 from tests.harness.scene import Scene
 
-_DEADLINE_MS = 60_000
 _PASSWORD = "correct horse battery staple"  # of the harness's homes
-
-
-def _trust(folder: Path, root: bytes) -> None:
-    """Make a certificate store with one root of trust, where Chromium looks for it."""
-    store = folder / ".pki/nssdb"
-    store.mkdir(parents=True)
-    root_file = folder / "root.pem"
-    root_file.write_bytes(root)
-    database = ("-d", f"sql:{store}")
-    for arguments in (
-        ("-N", "--empty-password"),
-        ("-A", "-t", "C,,", "-n", "test root", "-i", str(root_file)),
-    ):
-        subprocess.run(
-            ["certutil", *database, *arguments],
-            check=True,
-            timeout=30,
-            capture_output=True,
-        )
-
-
-@contextlib.asynccontextmanager
-async def chromium(folder: Path, scene: Scene) -> AsyncIterator[BrowserContext]:
-    """Run a browser that finds the scene's hostnames at the relay."""
-    await asyncio.to_thread(_trust, folder, scene.pebble.root_pem())
-    rules = f"--host-resolver-rules=MAP *.{scene.domain} 127.0.0.1"
-    async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            folder / "profile",
-            executable_path=CHROMIUM,
-            args=[*(one for one in ARGUMENTS if "resolver" not in one), rules],
-            env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
-            viewport={"width": 1000, "height": 800},
-        )
-        context.set_default_timeout(_DEADLINE_MS)
-        yield context
-        await context.close()
 
 
 async def _log_in(page: Page, scene: Scene) -> None:
@@ -71,7 +31,7 @@ async def test_from_the_pairing_code_to_a_visit_with_a_verified_certificate(
     tmp_path: Path,
 ) -> None:
     async with Scene(paired=False) as scene, chromium(tmp_path, scene) as context:
-        expect.set_options(timeout=_DEADLINE_MS)
+        expect.set_options(timeout=DEADLINE_MS)
         scene.pebble.set_a(f"lamp.{scene.domain}", ["127.0.0.1"])
         page = await context.new_page()
         await _log_in(page, scene)

@@ -3,13 +3,15 @@
     CoreProcess("2026.11.0") ──keeper thread──▶ hass ──exit 100──▶ hass again …
 
 `tests/tools/hass` has installed the releases below .work/hass: the current one lives
-in a chroot with a newer Python, the old one in a venv. Onboards an owner by Core's own
-API. No pytest here.
+in a chroot with a newer Python, the old one in a venv. It is born with the Supervisor's
+user, as every Core of an add-on has one; an owner is onboarded by Core's own API. No
+pytest here.
 """
 
 import asyncio
 from collections.abc import Sequence
 import contextlib
+import json
 import os
 from pathlib import Path
 import shutil
@@ -34,14 +36,40 @@ _ROOT = PREPARED / "forky"
 _RESTART = 100  # the exit code with which Core asks to be started again
 _START_S = 180.0
 _STOP_S = 60.0
+# Whom Core knows from the start: the Supervisor, and somebody who is no administrator.
+SUPERVISOR, CHILD = "supervisor", "child"
+_GROUPS = {SUPERVISOR: "system-admin", CHILD: "system-users"}
+_LINES = "frontend:\nconfig:\napi:\nwebsocket_api:\nonboarding:\n"
+# Core waits five minutes for somebody to confirm new HTTP settings; this one does not.
+_IMPATIENT = """
+from datetime import timedelta
+from sys import exit
+from homeassistant.components.http import config
+config.AUTO_REVERT_DELAY = timedelta(seconds={seconds})
+from homeassistant.__main__ import main
+exit(main())
+"""
 
 
 class CoreProcess:
     """One Core with its own folder. A context manager; ends what it started."""
 
-    def __init__(self, release: str, yaml: str = "") -> None:
-        """Take lines for configuration.yaml. The port is free and stays the same."""
+    def __init__(
+        self,
+        release: str,
+        yaml: str = "",
+        *,
+        is_onboarded: bool = True,
+        reverts_after_s: float | None = None,
+    ) -> None:
+        """Take lines for configuration.yaml. The port is free and stays the same.
+
+        reverts_after_s: how long it tries new HTTP settings, if not for five minutes.
+        """
         self.release = release
+        self.reverts_after_s = reverts_after_s
+        self.is_up_to_come_back = True  # False: what ends it, ends it for good
+        self._is_to_be_onboarded = is_onboarded
         self.port = free_port()
         self.starts = 0
         within = _ROOT / "tmp" if release == CURRENT else None
@@ -50,7 +78,7 @@ class CoreProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper of Core")
-        self._token: str | None = None
+        self._refresh: str | None = None
 
     @property
     def url(self) -> str:
@@ -65,6 +93,7 @@ class CoreProcess:
 
     def __enter__(self) -> Self:
         self.write_yaml(self.yaml)
+        self._write_users()
         self._keeper.start()
         try:
             asyncio.run(self._onboard())
@@ -85,14 +114,49 @@ class CoreProcess:
     def write_yaml(self, more: str) -> None:
         """Write configuration.yaml; Core reads it at its next start."""
         port = f"\nhttp:\n  server_port: {self.port}\n" if self.release == OLD else ""
-        lines = "frontend:\nconfig:\napi:\nwebsocket_api:\nonboarding:\nbackup:\n"
-        text = lines.replace("backup:\n", "") if self.release == OLD else lines
+        text = _LINES if self.release == OLD else f"{_LINES}backup:\n"
         if more and port:  # one http: section
             port, more = (
                 "",
                 more.replace("http:\n", f"http:\n  server_port: {self.port}\n"),
             )
         (self.folder / "configuration.yaml").write_text(text + port + more)
+
+    def _write_users(self) -> None:
+        """Write the users of the first start, as Core itself stores them."""
+        data = {
+            "groups": [{"id": one, "name": one} for one in _GROUPS.values()],
+            "users": [
+                {
+                    "id": name,
+                    "name": name,
+                    "group_ids": [group],
+                    "is_owner": False,
+                    "is_active": True,
+                    "system_generated": True,
+                    "local_only": False,
+                }
+                for name, group in _GROUPS.items()
+            ],
+            "credentials": [],
+            "refresh_tokens": [
+                {
+                    "id": f"{name}-token",
+                    "user_id": name,
+                    "client_id": None,
+                    "token_type": "system",
+                    "created_at": "2026-01-01T00:00:00+00:00",
+                    "access_token_expiration": 1800.0,
+                    "token": f"refresh-{name}",
+                    "jwt_key": f"a-key-of-at-least-thirty-two-bytes-for-{name}",
+                }
+                for name in _GROUPS
+            ],
+        }
+        storage = self.folder / ".storage"
+        storage.mkdir()
+        stored = {"version": 1, "minor_version": 1, "key": "auth", "data": data}
+        (storage / "auth").write_text(json.dumps(stored))
 
     def stop(self) -> None:
         """End Core and its keeper."""
@@ -126,7 +190,7 @@ class CoreProcess:
                     preexec_fn=_die_with_parent,  # noqa: PLW1509 (one prctl)
                 )
             self.starts += 1
-            if self._child.wait() != _RESTART:
+            if self._child.wait() != _RESTART or not self.is_up_to_come_back:
                 return
 
     def _command(self) -> Sequence[str]:
@@ -134,10 +198,13 @@ class CoreProcess:
             program = PREPARED / OLD / "bin" / "hass"
             return [str(program), "--config", str(self.folder), "--skip-pip"]
         inside = "/" + str(self.folder.relative_to(_ROOT))
-        program = Path("/opt") / CURRENT / "bin" / "hass"
+        python = str(Path("/opt") / CURRENT / "bin" / "python")
+        core = ["-m", "homeassistant"]
+        if self.reverts_after_s is not None:
+            core = ["-c", _IMPATIENT.format(seconds=self.reverts_after_s)]
         return [
             *("chroot", str(_ROOT), "env", f"HOME={inside}"),
-            *(str(program), "--config", inside, "--skip-pip"),
+            *(python, *core, "--config", inside, "--skip-pip"),
         ]
 
     async def restart(self) -> None:
@@ -155,6 +222,8 @@ class CoreProcess:
     async def _onboard(self) -> None:
         async with ClientSession() as client:
             await self._until_up(client)
+            if not self._is_to_be_onboarded:
+                return
             async with client.post(
                 f"{self.url}/api/onboarding/users",
                 json={
@@ -166,21 +235,27 @@ class CoreProcess:
                 },
             ) as answer:
                 code = (await answer.json())["auth_code"]
-            self._token = await self._redeem(client, code)
+            token = await self._redeem(client, code)
             for step in ("core_config", "analytics"):
                 async with client.post(
                     f"{self.url}/api/onboarding/{step}",
-                    headers={"Authorization": f"Bearer {self._token}"},
+                    headers={"Authorization": f"Bearer {token}"},
                 ) as answer:
                     await answer.read()
+
+    async def is_running(self) -> None:
+        """Wait until Core has started to the end."""
+        async with ClientSession() as client:
+            await self._until_up(client)
 
     async def _until_up(self, client: ClientSession) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError, TimeoutError):
+            with contextlib.suppress(OSError, TimeoutError, ProcessError, TypeError):
                 async with client.get(f"{self.url}/api/onboarding") as answer:
-                    if answer.status == 200:
-                        return
+                    is_up = answer.status == 200
+                if is_up and (await self.ask("get_config"))["state"] == "RUNNING":
+                    return
             await asyncio.sleep(0.3)
         raise ProcessError(f"Core did not start:\n{self.log[-4000:]}")
 
@@ -195,25 +270,26 @@ class CoreProcess:
         self._refresh = refresh
         return await self.token(client)
 
-    async def token(self, client: ClientSession) -> str:
-        """Return a fresh access token of the owner."""
-        form = {
-            "client_id": f"{self.url}/",
-            "grant_type": "refresh_token",
-            "refresh_token": self._refresh,
-        }
+    async def token(self, client: ClientSession, user: str | None = None) -> str:
+        """Return a fresh access token of the owner, or of somebody else."""
+        form = {"grant_type": "refresh_token", "refresh_token": f"refresh-{user}"}
+        if user is None:
+            form["client_id"] = f"{self.url}/"
+            form["refresh_token"] = self._refresh or ""
         async with client.post(f"{self.url}/auth/token", data=form) as answer:
             token: str = (await answer.json())["access_token"]
             return token
 
-    async def connect(self, client: ClientSession) -> ClientWebSocketResponse:
+    async def connect(
+        self, client: ClientSession, user: str = SUPERVISOR
+    ) -> ClientWebSocketResponse:
         """Open Core's WebSocket as an administrator, as the Supervisor does."""
-        token = await self.token(client)
+        token = await self.token(client, user)
         socket = await client.ws_connect(f"{self.url}/api/websocket")
         await socket.receive_json()
         await socket.send_json({"type": "auth", "access_token": token})
         if (await socket.receive_json())["type"] != "auth_ok":
-            raise ProcessError("Core does not take the owner's token")
+            raise ProcessError("Core does not take the token")
         return socket
 
     async def ask(self, command: str, **fields: object) -> Any:  # noqa: ANN401

@@ -159,7 +159,8 @@ class StandInSupervisor:
         found = self.commands[asked["type"]]
         found = found(asked) if callable(found) else found
         if isinstance(found, Exception):
-            error = {"code": "invalid_format", "message": str(found)}
+            code = found.args[1] if len(found.args) > 1 else "invalid_format"
+            error = {"code": code, "message": str(found.args[0])}
             return {"success": False, "error": error}
         return {"success": True, "result": found}
 

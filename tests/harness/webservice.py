@@ -1,7 +1,7 @@
 """A small real web service in a process of its own, for tests and the demo.
 
     WebService().start() ─▶ python -m tests.harness.webservice ─▶ {"port": 40123, …}
-    visitor ─▶ edge ─▶ / /icon.svg /echo /ws /sse /download /upload /slow
+    visitor ─▶ edge ─▶ / /icon.svg /echo /ws /sse /mjpeg /download /upload /slow
 
 It binds before it prints, so its port answers from the first line on. It ends with its
 parent, whatever happens to that. Uses aiohttp alone, no pytest. Is not hardened: it
@@ -147,6 +147,25 @@ async def _events(request: web.Request) -> web.StreamResponse:
     return answer
 
 
+async def _camera(request: web.Request) -> web.StreamResponse:
+    """Send frames without end, `interval` seconds apart, as a camera does (MJPEG).
+
+    A frame is its number in hexadecimal, over and over, between a JPEG's first and last
+    bytes.
+    """
+    interval = float(request.query.get("interval", "0.05"))
+    content_type = "multipart/x-mixed-replace;boundary=frame"
+    answer = web.StreamResponse(headers={"Content-Type": content_type})
+    await answer.prepare(request)
+    number = 0
+    while True:
+        number += 1
+        picture = b"\xff\xd8" + f"{number:08x}".encode() * 1024 + b"\xff\xd9"
+        head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}"
+        await answer.write(f"--frame\r\n{head}\r\n\r\n".encode() + picture + b"\r\n")
+        await asyncio.sleep(interval)
+
+
 async def _download(request: web.Request) -> web.StreamResponse:
     """Send so many zero bytes, 64 KiB of memory at a time."""
     left = int(request.query.get("bytes", "1048576"))
@@ -184,6 +203,7 @@ def application(title: str) -> web.Application:
     app.router.add_route("*", "/echo", _echo)
     app.router.add_get("/ws", _websocket)
     app.router.add_get("/sse", _events)
+    app.router.add_get("/mjpeg", _camera)
     app.router.add_get("/download", _download)
     app.router.add_route("*", "/upload", _upload)
     app.router.add_get("/slow", _slow)

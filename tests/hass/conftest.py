@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness.hearthgate import Json
 from tests.harness.homeassistant import CURRENT, OLD, PREPARED, CoreProcess
+from tests.harness.mosquitto import mosquitto
 from tests.harness.pebble import free_port
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
 from tests.harness.supervisor import StandInSupervisor, in_thread
@@ -49,13 +50,18 @@ class Household:
 
 
 @contextlib.contextmanager
-def household(release: str, yaml: str = "") -> Iterator[Household]:
-    """Run one. Skips nothing: `make test-hass` has installed what it needs."""
+def household(core: CoreProcess, *, broker: int | None = None) -> Iterator[Household]:
+    """Run one, with the port of an MQTT broker that an add-on provides, if any.
+
+    Skips nothing: `make test-hass` has installed what it needs.
+    """
     with contextlib.ExitStack() as stack:
-        core = stack.enter_context(CoreProcess(release, yaml))
+        stack.enter_context(core)
         made = StandInSupervisor(ingress_port=free_port(), core_port=core.port)
-        made.core["version"] = release
+        made.core["version"] = core.release
         made.connect = core.connect
+        if broker is not None:
+            made.broker = {"host": "127.0.0.1", "port": broker, "ssl": False}
         supervisor = stack.enter_context(in_thread(made))
         scene = Scene(
             home_environment={
@@ -72,12 +78,16 @@ def household(release: str, yaml: str = "") -> Iterator[Household]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _installed() -> None:
-    if not (PREPARED / OLD / ".ready").exists():
-        pytest.skip("Home Assistant is installed by make test-hass only")
+    ready = PREPARED / "forky" / f".ready-{CURRENT}", PREPARED / OLD / ".ready"
+    if not all(one.exists() for one in ready):
+        pytest.fail("Home Assistant is installed by make test-hass", pytrace=False)
 
 
 @pytest.fixture(scope="module")
 def current() -> Iterator[Household]:
-    """Share a home with the current Home Assistant."""
-    with household(CURRENT) as running:
+    """Share a home with the current Home Assistant, and a broker for its entities."""
+    with (
+        mosquitto() as broker,
+        household(CoreProcess(CURRENT), broker=broker) as running,
+    ):
         yield running

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.hearthgate import ApiError
-from tests.harness.homeassistant import OLD
+from tests.harness.homeassistant import OLD, CoreProcess
 from tests.hass.conftest import HOSTNAME, Household, household
 
 pytestmark = [
@@ -19,7 +19,7 @@ VISITOR = "127.0.0.57"
 @pytest.fixture(scope="module")
 def old() -> Iterator[Household]:
     """Share a home with the old Home Assistant."""
-    with household(OLD) as running:
+    with household(CoreProcess(OLD)) as running:
         yield running
 
 

@@ -89,7 +89,7 @@ async def test_a_home_starts_without_its_supervisor_and_has_a_page_once_it_is_ba
     """The command line answers at once; visitors never depend on the Supervisor."""
     port = stand_in.own.pop("ingress_port")  # an answer that can't be used
     home = add_on(stand_in)
-    home._wait_until_ready = lambda: home._wait(  # type: ignore[method-assign]
+    home._wait_until_ready = lambda: home._wait(  # type: ignore[assignment,method-assign]
         lambda: home.socket.exists() or None
     )
     with home:
@@ -101,6 +101,33 @@ async def test_a_home_starts_without_its_supervisor_and_has_a_page_once_it_is_ba
             while "The page is at" not in home.log:  # noqa: ASYNC110  no event
                 await asyncio.sleep(0.1)
         assert (await state_for(stand_in, "admin"))[0] == 200
+
+
+async def test_settings_that_were_set_aside_are_told_in_home_assistant(
+    stand_in: StandInSupervisor,
+) -> None:
+    """In the language of the house; what an earlier start told is taken off."""
+    told: list[Json] = []
+    stand_in.commands |= {
+        "persistent_notification/get": [{"notification_id": "hearthgate_failed_lamp"}],
+        "get_config": {"language": "de"},
+        "call_service": told.append,
+    }
+    home = add_on(stand_in)
+    (home.data / "state.yaml").write_text("version: [")
+    with home:
+        async with asyncio.timeout(60):
+            while len(told) < 2:  # noqa: ASYNC110  no event
+                await asyncio.sleep(0.1)
+    gone, new = told
+    assert gone["service"] == "dismiss"
+    assert gone["service_data"] == {"notification_id": "hearthgate_failed_lamp"}
+    assert (new["domain"], new["service"]) == ("persistent_notification", "create")
+    assert new["service_data"]["notification_id"] == "hearthgate_damage"
+    assert new["service_data"]["title"] == (
+        "Hearthgate konnte seine Einstellungen nicht lesen"
+    )
+    assert "state" in new["service_data"]["message"]
 
 
 async def test_a_page_behind_ingress_keeps_its_websocket(

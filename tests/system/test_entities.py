@@ -4,40 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 import contextlib
 import json
-from pathlib import Path
-import socket
-import subprocess
-import time
 from typing import Any
 
 import aiomqtt
 import pytest
 
 from tests.harness.hearthgate import HomeProcess
-from tests.harness.pebble import free_port
+from tests.harness.mosquitto import mosquitto
 from tests.harness.scene import Scene
 
 pytestmark = pytest.mark.keeps("processes")
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Run a Mosquitto on loopback; gives its port."""
-    port = free_port()
-    folder: Path = tmp_path_factory.mktemp("mosquitto")
-    settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    child = subprocess.Popen(["/usr/sbin/mosquitto", "-c", str(settings)])
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            time.sleep(0.05)
+def broker() -> Iterator[int]:
+    """Share a Mosquitto; gives its port."""
+    with mosquitto() as port:
         yield port
-    finally:
-        child.terminate()
-        child.wait(10)
 
 
 @contextlib.asynccontextmanager
@@ -92,6 +75,57 @@ async def test_a_switch_in_home_assistant_switches_a_service(broker: int) -> Non
             name for name in configs if name.endswith(f"{service['id']}/config")
         )
         await until(heard, gone, "")
+
+
+async def until_sensor(heard: dict[str, Any], topic: str, least: int) -> None:
+    async with asyncio.timeout(90):
+        while int(heard.get(topic) or -1) < least:  # noqa: ASYNC110  no event
+            await asyncio.sleep(0.05)
+
+
+async def test_visitors_and_bytes_are_counted_for_encrypted_traffic_too(
+    broker: int,
+) -> None:
+    """And go on over a change of the edge, which is another process then."""
+    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
+    async with Scene(home_environment=mqtt) as scene, listening(broker) as (_, heard):
+        home = (scene.home.data / "entities-id").read_text().strip()
+        service = await scene.expose(scene.web.url, "Lamp")
+        at, hostname = f"hearthgate/{home}", service["exposure"]["hostname"]
+        await until(heard, f"{at}/sent/{service['id']}", "0")
+        async with scene.visitor(hostname) as visitor:
+            async with visitor.post("/upload", data=bytes(200_000)) as answer:
+                assert answer.status == 200
+            async with visitor.get("/download?bytes=3000000") as answer:
+                assert len(await answer.read()) == 3_000_000
+            async with visitor.ws_connect("/ws") as socket:
+                # The change makes an event; the WebSocket stays with the old process.
+                await scene.expose(scene.web.url, "Other")
+                await until_sensor(heard, f"{at}/visitors", 1)
+                await until_sensor(heard, f"{at}/sent/{service['id']}", 3_000_000)
+                await socket.send_bytes(bytes(500_000))
+                await socket.receive()
+            async with visitor.get("/download?bytes=4000000") as answer:
+                await answer.read()
+        await scene.expose(scene.web.url, "Third")
+        await until_sensor(heard, f"{at}/sent/{service['id']}", 7_500_000)
+        await until_sensor(heard, f"{at}/received/{service['id']}", 700_000)
+        await until(heard, f"{at}/visitors", "0")
+        assert int(heard[f"{at}/sent/{service['id']}"]) < 8_000_000
+        sensors = {
+            one["state_topic"].removeprefix(f"{at}/"): one
+            for one in (
+                json.loads(text)
+                for name, text in heard.items()
+                if name.startswith("homeassistant/sensor/") and text
+            )
+        }
+        assert sensors["visitors"]["state_class"] == "measurement"
+        sent = sensors[f"sent/{service['id']}"]
+        assert sent["device_class"] == "data_size"
+        assert sent["state_class"] == "total_increasing"
+        assert sent["unit_of_measurement"] == "B"
+        assert sent["unique_id"] == f"hearthgate_{home}_sent_{service['id']}"
 
 
 async def test_a_killed_home_becomes_unavailable_and_a_stopped_one_too(

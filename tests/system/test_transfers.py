@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 import contextlib
 import hashlib
-from pathlib import Path
 import random
 import socket
 import struct
+from typing import cast
 
 from aiohttp import web
 import pytest
 
 from tests.harness.hearthgate import Json
 from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.usage import resident_kib
 
 MIB = 1024 * 1024
 LARGE = 300 * MIB
@@ -70,12 +71,6 @@ async def library(scene: Scene) -> AsyncIterator[Json]:
         await runner.cleanup()
 
 
-def resident_kib(pid: int) -> int:
-    """Return the memory of a process that is its own."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])
-
-
 async def test_an_upload_of_300_mb_arrives_whole(scene: Scene, hostname: str) -> None:
     async with (
         scene.visitor(hostname) as visitor,
@@ -129,7 +124,7 @@ async def test_a_slow_reader_neither_starves_others_nor_fills_the_relay(
             stack.callback(writer.transport.abort)
             writer.write(request)
             assert await reader.readexactly(1)
-            writer.transport.pause_reading()
+            cast("asyncio.Transport", writer.transport).pause_reading()
         async with scene.visitor(hostname) as visitor:
             for _ in range(5):
                 params = {"bytes": str(10 * MIB)}

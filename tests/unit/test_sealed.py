@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+import functools
 import hashlib
 import os
 import socket
@@ -125,13 +126,17 @@ async def hang_up(one: socket.socket, other: socket.socket) -> None:
         assert await heard(hearer, 1) == b""
 
 
+def both_counted(way: Way, streams: int) -> bool:
+    return len(way.relay.ends) == len(way.home.ends) == streams
+
+
 async def test_one_visitor_after_the_other_goes_over_one_channel(way: Way) -> None:
     for number in range(1, 4):
         visitor, service = way.visit()
         await converse(visitor, service)
         pair = (visitor, service) if number % 2 else (service, visitor)
         await hang_up(*pair)
-        await until(lambda n=number: len(way.relay.ends) == len(way.home.ends) == n)
+        await until(functools.partial(both_counted, way, number))
     assert way.home.opens == [b"who"] * 3
     assert way.relay.ends == [(8, 6)] * 3
     assert way.home.ends == [(6, 8)] * 3

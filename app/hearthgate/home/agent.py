@@ -15,7 +15,7 @@ from pathlib import Path
 import random
 from typing import Any
 
-from hearthgate.files import private_folder
+from hearthgate.files import StateNotWritableError, private_folder
 from hearthgate.home.certificates import (
     AcmeSettings,
     Answers,
@@ -31,8 +31,10 @@ from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.hass.broker import Entities, lasting_id
+from hearthgate.home.hass.entities import Counts
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
+from hearthgate.home.hass.notifier import Notifier
 from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
@@ -60,6 +62,7 @@ from hearthgate.store import lock_folder
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
+MACHINE_NAME = "machine"
 _PAGE_RETRY_S = 10.0  # while another process holds the port that ingress expects
 
 
@@ -91,12 +94,15 @@ class Agent:
             rng=rng,
             find_target=self._udp_target,
             find_tcp_target=self._tcp_target,
+            # In no backup: that is how a relay tells a restored home from its twin.
+            machine=_machine(data / MACHINE_NAME),
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
             _acme_settings(settings),
             answers_for=self._answers_for,
             on_renewed=self._renewed,
+            on_failed=self._not_renewed,
             rng=rng,
         )
         self._discovery = Discovery(
@@ -140,6 +146,7 @@ class Agent:
             lasting_id(data / "entities-id"),
             self._find_broker,
             prefix=settings.mqtt.discovery_prefix,
+            count=self._count,
         )
         self._login = Login(data)
         self._webs: list[WebServer] = []
@@ -170,6 +177,20 @@ class Agent:
         if mqtt.host is not None:
             return Broker(mqtt.host, mqtt.port, mqtt.username, mqtt.password, mqtt.tls)
         return await self._hass.supervisor.broker() if self._hass else None
+
+    async def _count(self) -> Counts:
+        """Return what edge and tunnels have counted, which is all but UDP."""
+        traffic = await self._edge.traffic()
+        received, sent = {}, {}
+        for one in self._store.value.exposures:
+            found = traffic.backends.get(one.hostname)
+            if found is None and one.target.scheme is Scheme.TCP:
+                found = self._tunnels.moved(one.relay_id, one.public_port)
+            if found is not None:
+                received[one.service_id] = found.received
+                sent[one.service_id] = found.sent
+        visitors = traffic.visitors + self._tunnels.visitors
+        return Counts(visitors, received, sent)
 
     def _core_target(self) -> Target | None:
         """Return where the edge finds Core, or would find it."""
@@ -212,6 +233,7 @@ class Agent:
             parts["entities"] = self._entities.run()
         if self._hass is not None:
             parts["Home Assistant"] = self._hass.run()
+            parts["notifications"] = Notifier(self._home, self._hass.core).run()
             parts["page"] = self._serve_page_in(self._hass)
         return parts
 
@@ -389,6 +411,9 @@ class Agent:
     async def _renewed(self, certificate: Certificate) -> None:
         await self._exposer.renewed(certificate)
 
+    def _not_renewed(self, hostname: str) -> None:
+        self._exposer.not_renewed(hostname)
+
 
 def _acme_settings(settings: HomeSettings) -> AcmeSettings:
     acme = settings.acme
@@ -403,6 +428,14 @@ def _acme_settings(settings: HomeSettings) -> AcmeSettings:
         dns_servers=tuple((one.host, one.port) for one in settings.dns_servers),
         external_account=account,
     )
+
+
+def _machine(path: Path) -> str:
+    try:
+        return lasting_id(path)
+    except StateNotWritableError as err:  # a full disk keeps nobody from serving
+        _LOGGER.warning("%s", err)
+        return ""
 
 
 def agent_socket(data: Path) -> Path:

@@ -179,9 +179,20 @@ class Exposer:
             if service_id in self._on:
                 self._on[service_id] = _Served(certificate, exposure.relay_id)
                 await self._refresh(service_id)
+                self._show_renewal(service_id)
                 self._on_change(service_id)
             elif service_id not in self._jobs:
                 self._begin(service_id)
+
+    def not_renewed(self, hostname: str) -> None:
+        """Show why a certificate could not be renewed, while it still serves."""
+        for exposure in self._store.value.sites:
+            if exposure.hostname == hostname:
+                self._show_renewal(exposure.service_id)
+
+    def _show_renewal(self, service_id: str) -> None:
+        if self.status(service_id).phase is Phase.LIVE:
+            self._set(service_id, Phase.LIVE)
 
     async def moved(self, service_id: str) -> None:
         """Serve an exposure at the address that the store says now."""
@@ -438,6 +449,8 @@ class Exposer:
         served = self._on.get(service_id)
         since = old.since if old.phase is phase else time.time()
         expires = served.certificate.not_after if served else None
+        if served is not None and phase is Phase.LIVE:  # of its renewal, if any
+            problem = self._certificates.problem(served.certificate.hostname)
         status = Status(phase, since, problem, expires)
         if status != old:
             self._statuses[service_id] = status

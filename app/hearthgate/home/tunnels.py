@@ -14,7 +14,7 @@ import random
 import time
 
 from hearthgate.home.errors import RelayUnknownError
-from hearthgate.home.model import Target
+from hearthgate.home.model import Bytes, Target
 from hearthgate.home.settings import TunnelOptions as PoolOptions
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.identity import Identity
@@ -44,9 +44,12 @@ class Tunnels:
         find_tcp_target: Callable[[str, int], TcpTarget | None] = (
             lambda _relay, _port: None
         ),
+        machine: str = "",
     ) -> None:
+        """Say to relays that this is the given machine; see TunnelOptions."""
         self._find_target = find_target
         self._find_tcp_target = find_tcp_target
+        self._machine = machine
         self.folder = folder
         self._options = options
         self._poller = poller
@@ -70,6 +73,16 @@ class Tunnels:
         if tunnel is None:
             raise RelayUnknownError
         return tunnel
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors of TCP forwards there are."""
+        return sum(one.streams.visitors for one in self._tunnels.values())
+
+    def moved(self, relay_id: str, port: int) -> Bytes | None:
+        """Return the bytes of a TCP forward; None if there was no visitor yet."""
+        tunnel = self._tunnels.get(relay_id)
+        return tunnel.streams.moved(port) if tunnel else None
 
     async def start(
         self,
@@ -96,6 +109,7 @@ class Tunnels:
                 fingerprint=bytes.fromhex(relay.fingerprint),
                 channels_min=self._options.channels_min,
                 channels_max=self._options.channels_max,
+                machine=self._machine,
             ),
             Identity(self.folder / relay.id),
             poller=self._poller,

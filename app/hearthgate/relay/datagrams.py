@@ -240,14 +240,14 @@ class Datagrams:
             tag = tag_of(datagram)
             link = self._links.get(tag) if tag else None
             if link is None:
-                self._counters.refuse("a datagram of no session", address[0])
+                self._counters.refuse("a datagram of no session", address=address[0])
                 continue
             replayed = link.opener.replayed
             message = link.opener.open(datagram)
             if message is None:
                 again = link.opener.replayed > replayed
                 why = "a replayed datagram" if again else "a forged datagram"
-                self._counters.refuse(why, address[0])
+                self._counters.refuse(why, address=address[0])
                 continue
             if link.opener.is_newest(datagram):
                 is_first = link.address is None

@@ -85,6 +85,7 @@ class FakeCertificates:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.problems: dict[str, Problem] = {}
         self.there: dict[str, Certificate] = {}
         self.orders = 0
 
@@ -100,8 +101,7 @@ class FakeCertificates:
         pass
 
     def problem(self, hostname: str) -> Problem | None:
-        del hostname
-        return None
+        return self.problems.get(hostname)
 
     async def ensure(
         self,

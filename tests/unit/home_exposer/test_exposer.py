@@ -6,7 +6,7 @@ import pytest
 
 from hearthgate.home.errors import HostnameNotGrantedError, NothingGrantedError
 from hearthgate.home.grant import check_grant
-from hearthgate.home.model import Phase, Scheme, Target
+from hearthgate.home.model import Phase, Problem, Scheme, Target
 from hearthgate.home.state import HomeState
 from hearthgate.home.tunnel.tunnel import TunnelState
 from tests.unit.home_exposer.parts import EXPOSURE, RELAY, FakeTunnel, Stage
@@ -235,3 +235,18 @@ def test_a_grant_is_checked_by_whole_labels() -> None:
         check_grant("my-home.example.com", ("home.example.com",))
     with pytest.raises(NothingGrantedError, match="no hostname"):
         check_grant("home.example.com", ())
+
+
+async def test_a_renewal_that_fails_is_shown_while_the_old_certificate_serves(
+    stage: Stage,
+) -> None:
+    await live(stage)
+    why = Problem("authority_refused", "No.", "Ask.", 1_800_000_000.0)
+    stage.certificates.problems[NAME] = why
+    stage.exposer.not_renewed(NAME)
+    assert stage.exposer.status("photos").phase is Phase.LIVE
+    assert stage.exposer.status("photos").problem == why
+    del stage.certificates.problems[NAME]
+    await stage.exposer.renewed(stage.certificates.issue(NAME, not_after=9.5e9))
+    assert stage.exposer.status("photos").problem is None
+    assert stage.exposer.status("photos").certificate_expires == 9.5e9

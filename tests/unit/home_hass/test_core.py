@@ -9,6 +9,7 @@ from hearthgate.home.hass.errors import (
     CommandUnknownError,
     CoreAwayError,
     CoreRefusedError,
+    CoreStartsError,
 )
 from hearthgate.home.hass.supervisor import Supervisor
 from hearthgate.values import Secret
@@ -46,6 +47,15 @@ async def test_a_refused_command_carries_cores_words(
 ) -> None:
     stand_in.commands["http/config/configure"] = ValueError("not a network.")
     with pytest.raises(CoreRefusedError, match="not a network"):
+        await core.ask("http/config/configure")
+
+
+async def test_a_core_that_has_not_started_to_the_end_says_so(
+    stand_in: StandInSupervisor, core: Core
+) -> None:
+    refusal = ValueError("Only while it is running.", "not_running")
+    stand_in.commands["http/config/configure"] = refusal
+    with pytest.raises(CoreStartsError, match="still starting"):
         await core.ask("http/config/configure")
 
 

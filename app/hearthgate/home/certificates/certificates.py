@@ -5,7 +5,8 @@
 
 The old certificate stays, and is used, until a new one is on disk. What failed, when
 to try again and what the authority suggested survive a restart. Knows nothing of the
-edge; whoever uses a certificate hears of a new one by on_renewed.
+edge; whoever uses a certificate hears of a new one by on_renewed, and by on_failed of
+an order that failed.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ class Certificates:
         *,
         answers_for: Callable[[str], Answers],
         on_renewed: Callable[[Certificate], Awaitable[None]],
+        on_failed: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
     ) -> None:
@@ -57,6 +59,7 @@ class Certificates:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 (spreads load, hides nothing)
         self._on_renewed = on_renewed
+        self._on_failed = on_failed
         self._store = CertificateStore(own, clock=clock)
         self._book = Book(own / "state.yaml", settings.directory_url)
         self._account = Account(
@@ -177,6 +180,7 @@ class Certificates:
             "%s: %s Next try in %.0f s", hostname, err, max(0.0, retry_at - now)
         )
         await self._write(hostname, replace(state, problem=problem))
+        self._on_failed(hostname)
 
     async def _write(self, hostname: str, state: HostState) -> None:
         await asyncio.to_thread(self._book.put_host, hostname, state)

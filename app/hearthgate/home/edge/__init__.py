@@ -11,6 +11,7 @@ from hearthgate.home.edge.edge import Edge
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.edge.traffic import Traffic
 
 __all__ = [
     "Edge",
@@ -19,4 +20,5 @@ __all__ = [
     "EdgeRefusedError",
     "EdgeSettings",
     "Route",
+    "Traffic",
 ]

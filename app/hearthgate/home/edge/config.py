@@ -138,6 +138,8 @@ def _defaults(settings: EdgeSettings) -> Iterator[str]:
     yield "  retries 1"
     # Only requests that cannot be lost silently share a connection between visitors.
     yield "  http-reuse safe"
+    # A camera's stream counts while it goes on, not only when it ends.
+    yield "  option contstats"
     # Dead ends of a WebSocket are found here, not by its very long time-out.
     yield "  option clitcpka"
     yield "  clitcpka-idle 60s"

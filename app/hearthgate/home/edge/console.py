@@ -17,10 +17,12 @@ from typing import Final, Self
 
 from hearthgate.home.edge.config import CONSOLE, CUT
 from hearthgate.home.edge.errors import EdgeFailedError
+from hearthgate.home.edge.traffic import Reading, read_stat
 
 _PROMPT: Final = b"\n> "
 _ANSWER_MAX: Final = 4 * 1024 * 1024  # "show sess" is about 1 KiB for each visitor
 _ANSWER_S: Final = 5.0
+_STAT: Final = "show stat -1 3 -1"  # frontends and backends, but no servers
 _SESSION: Final = re.compile(r"^(0x[0-9a-f]+): .*? be=(\S+) ", re.MULTILINE)
 
 
@@ -93,6 +95,10 @@ class Console:
         """Return how many visitor connections there are."""
         count = (await self.info()).get("CurrConns", "0")
         return int(count) if count.isdecimal() else 0
+
+    async def stat(self) -> Reading:
+        """Return what it has counted."""
+        return read_stat(await self.ask(_STAT))
 
     async def forbid(self, hostname: str) -> None:
         """Let no further request for a hostname through."""

@@ -28,6 +28,7 @@ from hearthgate.home.edge.generation import Generation
 from hearthgate.home.edge.restart import Restart
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.edge.traffic import Meter, Traffic
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Edge:
         self._settings = settings
         self._door = Door(settings, clock=clock)
         self._restart = Restart(settings, clock=clock)
+        self._meter = Meter()
         self._inbox: asyncio.Queue[_Apply | _Ended | _Again] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._wanted = folders.Plan((), ())
@@ -119,6 +121,20 @@ class Edge:
         if self._current is not None:
             await self._current.cut(hostname)
 
+    async def traffic(self) -> Traffic:
+        """Return how many visitors there are, and the bytes of each service.
+
+        By hostname. What does not answer counts as it did.
+        """
+        alive = [*self._draining, *([self._current] if self._current else [])]
+        for generation in alive:
+            try:
+                await generation.measure()
+            except EdgeError as err:
+                _LOGGER.debug("edge: %s is not measured: %s", generation.number, err)
+        numbers = {one.number for one in alive}
+        return self._meter.traffic(numbers)
+
     async def _handle(
         self, message: _Apply | _Ended | _Again, tasks: asyncio.TaskGroup
     ) -> None:
@@ -163,7 +179,7 @@ class Edge:
     ) -> Generation:
         number = next(self._numbers)
         path = self._folder / str(number)
-        fresh = Generation(path, number, wanted, self._settings)
+        fresh = Generation(path, number, wanted, self._settings, self._meter)
         try:
             await asyncio.to_thread(folders.write, path, wanted, self._settings, number)
             await fresh.start()
@@ -202,6 +218,9 @@ class Edge:
             tasks.create_task(old.drain(), name=f"edge drains {old.number}")
         await self._cut_changed()
         await self._shorten()
+        alive = [*self._draining, *([fresh] if fresh else [])]
+        backends = {route.hostname for one in alive for route in one.plan.routes}
+        self._meter.keep({one.number for one in alive}, backends)
 
     async def _cut_changed(self) -> None:
         """End what began under a policy that is no longer wanted."""

@@ -16,6 +16,7 @@ from hearthgate.home.edge.errors import EdgeError, EdgeFailedError
 from hearthgate.home.edge.folder import Plan, remove
 from hearthgate.home.edge.process import Haproxy
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.edge.traffic import Meter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,11 +30,17 @@ class Generation:
     """A running plan. `end` must be called, and may be called twice."""
 
     def __init__(
-        self, folder: Path, number: int, plan: Plan, settings: EdgeSettings
+        self,
+        folder: Path,
+        number: int,
+        plan: Plan,
+        settings: EdgeSettings,
+        meter: Meter,
     ) -> None:
         self.number = number
         self.plan = plan
         self._folder = folder
+        self._meter = meter
         self._process = Haproxy(folder, number, settings)
         self._console: Console | None = None  # while it drains
         self._console_ready = asyncio.Event()
@@ -76,6 +83,8 @@ class Generation:
             await self._process.door_is_empty()
             self._process.soft_stop()
             await self._empty(self._console)
+            if self.pid is not None:
+                self._meter.take(self.number, await self._console.stat())
             self._drained = True
         except EdgeError as err:
             _LOGGER.debug("edge: generation %s drains alone: %s", self.number, err)
@@ -83,6 +92,17 @@ class Generation:
         finally:
             self._console_ready.set()
             await self._disconnect()
+
+    async def measure(self) -> None:
+        """Count what has passed until now. Raises EdgeFailedError."""
+        if self._console is not None:
+            self._meter.take(self.number, await self._console.stat())
+        elif not self._drained and self.pid is not None:
+            console = await Console.open(self._folder)
+            try:
+                self._meter.take(self.number, await console.stat())
+            finally:
+                await console.close()
 
     async def cut(self, hostname: str) -> None:
         """End a hostname's live connections; it may be visited again."""

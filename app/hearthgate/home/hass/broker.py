@@ -1,6 +1,7 @@
 """Carry the entities to an MQTT broker and its commands back, if there is one.
 
     feed ──any event──▶ entities ──what has changed──▶ broker (retained)
+    edge ──now and then──┘
     broker ──…/set──▶ set_exposure         last will: "offline"
 
 Without a broker it looks for one now and then, and nothing else is missing.
@@ -20,6 +21,7 @@ import aiomqtt
 from hearthgate.errors import HearthgateError
 from hearthgate.files import write_private
 from hearthgate.home.hass.entities import (
+    Counts,
     availability_topic,
     command_filter,
     entities,
@@ -33,23 +35,36 @@ _LOGGER = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 60.0
 _DEADLINE_S = 20.0
 _SETTLE_S = 0.5  # several events in a row become one round
+# Home Assistant stores every change of a sensor for ever; half a minute is enough for
+# an automation, and a visitor who comes and goes within it is no state of a house.
+_COUNT_EVERY_S = 30.0
 
 _ID = re.compile(r"[0-9a-f]{8}")
 
 FindBroker = Callable[[], Awaitable[Broker | None]]
+Count = Callable[[], Awaitable[Counts]]
 
 
 class Entities:
     """The entities of one home. Lives in one loop."""
 
     def __init__(
-        self, home: HomeApi, home_id: str, find: FindBroker, *, prefix: str
+        self,
+        home: HomeApi,
+        home_id: str,
+        find: FindBroker,
+        *,
+        prefix: str,
+        count: Count,
+        count_every_s: float = _COUNT_EVERY_S,
     ) -> None:
         """Ask `find` for the broker before each try; prefix is Home Assistant's."""
         self._home = home
         self._home_id = home_id
         self._find = find
         self._prefix = prefix
+        self._count = count
+        self._count_every_s = count_every_s
 
     async def run(self) -> None:
         """Keep the broker up to date until cancelled."""
@@ -95,7 +110,7 @@ class Entities:
         told: dict[str, str] = {}
         with self._home.subscribe() as events:
             while True:
-                now = self._messages()
+                now = self._messages(await self._count())
                 for topic in told.keys() - now.keys():
                     if topic.startswith(f"{self._prefix}/"):
                         await client.publish(topic, b"", qos=1, retain=True)
@@ -105,14 +120,17 @@ class Entities:
                 if not told:
                     await client.publish(availability, b"online", qos=1, retain=True)
                 told = now or {"": ""}
-                await events.get()
-                await asyncio.sleep(_SETTLE_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._count_every_s):
+                        await events.get()
+                    await asyncio.sleep(_SETTLE_S)
                 while not events.empty():
                     events.get_nowait()
 
-    def _messages(self) -> dict[str, str]:
+    def _messages(self, counts: Counts) -> dict[str, str]:
         found: dict[str, str] = {}
-        for one in entities(self._home_id, self._home.snapshot(), prefix=self._prefix):
+        state = self._home.snapshot()
+        for one in entities(self._home_id, state, prefix=self._prefix, counts=counts):
             found[one.discovery_topic] = one.config
             found[one.state_topic] = one.state
         return found

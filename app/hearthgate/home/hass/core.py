@@ -18,6 +18,7 @@ from hearthgate.home.hass.errors import (
     CommandUnknownError,
     CoreAwayError,
     CoreRefusedError,
+    CoreStartsError,
 )
 from hearthgate.values import Secret
 
@@ -41,7 +42,7 @@ class Core:
         """Return the result of a command.
 
         Raises CoreAwayError, CommandUnknownError (this Core is too old or too new),
-        CoreRefusedError.
+        CoreStartsError, CoreRefusedError.
         """
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -95,4 +96,6 @@ def _result(command: str, message: dict[str, Any]) -> Any:  # noqa: ANN401  see 
     reason = str(error.get("message") or "no reason given")[:300].rstrip(".")
     if error.get("code") == "unknown_command":
         raise CommandUnknownError(command=command, reason=reason)
+    if error.get("code") == "not_running":
+        raise CoreStartsError(command=command, reason=reason)
     raise CoreRefusedError(command=command, reason=reason)

@@ -4,8 +4,9 @@
     command topic ──"ON" | "OFF"──▶ the id of a service and the wish
 
 A switch per service that has been public once, so that its hostname is known; a binary
-sensor per relay (connected) and per exposure (certificate problem). Unique ids are made
-of ids that never change. Pure functions: `broker` carries the messages.
+sensor per relay (connected) and per exposure (a problem, as with its certificate);
+sensors for the visitors that are there, and for what services received and sent. Unique
+ids are made of ids that never change. Pure functions: `broker` carries the messages.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,15 @@ BASE = "hearthgate"
 _SAFE = re.compile(r"[^a-zA-Z0-9_-]")
 
 State = Mapping[str, Any]  # as GET /api/state answers it
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the edge has counted. Bytes begin at zero again now and then."""
+
+    visitors: int  # who are there now
+    received: Mapping[str, int]  # bytes from visitors, by id of a service
+    sent: Mapping[str, int]  # bytes to visitors, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,10 @@ def read_command(home_id: str, topic: str, payload: bytes) -> tuple[str, bool] |
     return found[1], payload == b"ON"
 
 
-def entities(home_id: str, state: State, *, prefix: str) -> Iterator[Entity]:
-    """Give all entities of a home."""
+def entities(
+    home_id: str, state: State, *, prefix: str, counts: Counts | None = None
+) -> Iterator[Entity]:
+    """Give all entities of a home. counts None: there is nothing to count them with."""
     maker = _Maker(home_id, prefix, str(state["home"]["version"]))
     for relay in state["relays"]:
         yield maker.relay(relay)
@@ -59,6 +71,13 @@ def entities(home_id: str, state: State, *, prefix: str) -> Iterator[Entity]:
         if service["exposure"] is not None:
             yield maker.switch(service)
             yield maker.problem(service)
+    if counts is not None:
+        yield maker.visitors(counts.visitors)
+        for service in state["services"]:
+            # Nobody counts datagrams.
+            if service["exposure"] is not None and service["scheme"] != "udp":
+                yield maker.data(service, "received", counts.received)
+                yield maker.data(service, "sent", counts.sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,24 @@ class _Maker:
             ),
             "ON" if failed else "OFF",
             device_class="problem",
+            entity_category="diagnostic",
+        )
+
+    def visitors(self, count: int) -> Entity:
+        return self._entity(
+            ("sensor", "visitors", "Visitors"),
+            str(count),
+            state_class="measurement",
+            icon="mdi:account-arrow-right",
+        )
+
+    def data(self, service: State, way: str, counted: Mapping[str, int]) -> Entity:
+        return self._entity(
+            ("sensor", f"{way}/{service['id']}", f"{service['name']} {way}"),
+            str(counted.get(service["id"], 0)),
+            device_class="data_size",
+            state_class="total_increasing",
+            unit_of_measurement="B",
             entity_category="diagnostic",
         )
 

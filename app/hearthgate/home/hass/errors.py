@@ -45,6 +45,15 @@ class CommandUnknownError(CoreRefusedError):
     code = "core_too_old"
 
 
+class CoreStartsError(CoreRefusedError):
+    """Raise if Core refuses because it has not started to the end."""
+
+    code = "core_starts"
+    message = "Home Assistant is still starting."
+    hint = "Wait a minute, then try again."
+    status = 503
+
+
 class NoHomeAssistantError(HearthgateError):
     """Raise if something of Home Assistant is wanted where there is none."""
 
@@ -80,6 +89,15 @@ class ChangeNotSeenError(HearthgateError):
     code = "change_not_seen"
     message = "Home Assistant did not come back with its new settings: {reason}."
     hint = "If it tried them, it goes back to its old ones by itself."
+    status = 502
+
+
+class WentBackError(HearthgateError):
+    """Raise if Core has gone back to its old settings, and why."""
+
+    code = "went_back"
+    message = "{before} It has gone back to its old settings by itself."
+    hint = "Mend that, then try again."
     status = 502
 
 

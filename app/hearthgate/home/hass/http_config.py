@@ -26,10 +26,17 @@ _CONFIG = vol.Schema(
     },
     extra=vol.ALLOW_EXTRA,
 )
+_PENDING = vol.Schema(
+    {
+        vol.Optional("error", default=None): vol.Any(None, str),
+        vol.Optional("error_message", default=None): vol.Any(None, str),
+    },
+    extra=vol.ALLOW_EXTRA,
+)
 _ANSWER = vol.Schema(
     {
         vol.Required("stable"): dict,
-        vol.Optional("pending", default=None): vol.Any(None, dict),
+        vol.Optional("pending", default=None): vol.Any(None, _PENDING),
         vol.Optional("revert_at", default=None): vol.Any(None, str),
         vol.Required("active_config_type"): str,
     },
@@ -54,6 +61,7 @@ class HttpConfig:
     is_trial: bool  # to be confirmed within minutes
     has_pending: bool  # waits for a restart, or is the trial
     revert_at: float | None  # Unix time, of a trial
+    failure: str | None = None  # of the last trial, which Core remembers but never uses
 
     @property
     def proxies(self) -> list[str]:
@@ -102,14 +110,15 @@ def read_http_config(answer: object) -> HttpConfig:
         found = _ANSWER(answer)
         is_trial = found["active_config_type"] == "pending"
         in_use = found["pending"] if is_trial else found["stable"]
-        checked = _CONFIG(in_use or {})
+        _CONFIG(in_use or {})  # fills gaps; what goes back is what Core has said
     except vol.Invalid as err:
         raise CoreAwayError(reason=f"its settings can't be read ({err})") from err
-    # The schema fills gaps for reading; what goes back is what Core has said.
-    del checked
     in_use = {key: value for key, value in (in_use or {}).items() if key not in _NOTES}
-    has_pending = found["pending"] is not None
-    return HttpConfig(in_use, is_trial, has_pending, _moment(found["revert_at"]))
+    pending = found["pending"] or {}
+    failure = pending.get("error_message") or pending.get("error")
+    has_pending = bool(pending) and failure is None
+    revert_at = _moment(found["revert_at"])
+    return HttpConfig(in_use, is_trial, has_pending, revert_at, failure)
 
 
 def _moment(text: str | None) -> float | None:

@@ -26,6 +26,7 @@ from hearthgate.home.hass.errors import (
     StillRefusedError,
     TrialElsewhereError,
     TrustBusyError,
+    WentBackError,
 )
 from hearthgate.home.hass.http_config import (
     Change,
@@ -41,12 +42,20 @@ _LOGGER = logging.getLogger(__name__)
 
 BAD_REQUEST: Final = 400
 _GATEWAY: Final = frozenset({502, 503, 504})  # of our edge: Core is not up yet
-# Core takes a minute on a small board to go down and come back. It reverts five minutes
-# after it is back, so from then on we have less than that.
-_BACK_WITHIN_S = 300.0
-_SEEN_WITHIN_S = 120.0
-_LOOK_EVERY_S = 2.0
-_SETTLE_S = 30.0  # after Core's own time to go back
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long what is waited for, in seconds.
+
+    Core takes a minute on a small board to go down and come back. It reverts five
+    minutes after it is back, so from then on we have less than that.
+    """
+
+    back_within_s: float = 300.0
+    seen_within_s: float = 120.0
+    look_every_s: float = 2.0
+    settle_s: float = 30.0  # after Core's own time to go back
 
 
 class TrustState(StrEnum):
@@ -90,6 +99,7 @@ class Trust:
         *,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.time,
+        patience: Patience | None = None,
     ) -> None:
         """Find Core by `target`. `visit` asks through the public hostname.
 
@@ -101,6 +111,7 @@ class Trust:
         self._visit = visit
         self._on_change = on_change
         self._clock = clock
+        self._patience = patience or Patience()
         self._tasks = Tasks()
         self._lock = asyncio.Lock()
         self._applying = False
@@ -117,7 +128,7 @@ class Trust:
 
     async def check(self) -> None:
         """Find out whether Core accepts our edge. Raises CoreAwayError."""
-        if self._applying:
+        if self._applying or self._goes_back():
             return
         async with self._lock:
             found = await self._knock()
@@ -134,6 +145,12 @@ class Trust:
                     problem=None,
                 )
             self._set(status)
+
+    def _goes_back(self) -> bool:
+        """Tell whether Core still tries out what will not be confirmed."""
+        problem = self.status.problem
+        retry_at = problem.retry_at if problem is not None else None
+        return retry_at is not None and self._clock() < retry_at
 
     async def _knock(self) -> Knock:
         target = self._target()
@@ -165,7 +182,7 @@ class Trust:
         Raises TrustBusyError, TrialElsewhereError and what Core's client raises, all of
         it before anything has changed.
         """
-        if self._applying:
+        if self._applying or self._goes_back():
             raise TrustBusyError
         self._applying = True
         try:
@@ -192,57 +209,54 @@ class Trust:
 
     async def _follow(self, proxy: str) -> None:
         """See the change through, whatever comes of it."""
+        revert_at: float | None = None
         try:
-            revert_at = await self._wait_until_on_trial(proxy)
+            trial = await self._wait_until_in_use(proxy)
+            revert_at = trial.revert_at
             self._set(replace(self.status, state=TrustState.VERIFYING))
-            try:
-                await self._verify()
-                await self._promote()
-            except HearthgateError as err:
-                self._failed(err, revert_at)
-            else:
-                _LOGGER.info("Home Assistant accepts visitors from %s now", proxy)
-                self._set(
-                    replace(
-                        self.status,
-                        state=TrustState.ACCEPTED,
-                        changes=(),
-                        problem=None,
-                    )
-                )
+            await self._verify(revert_at)
+            if trial.is_trial:  # else somebody has confirmed it in Home Assistant
+                await self._core.ask("http/config/promote")
+            _LOGGER.info("Home Assistant accepts visitors from %s now", proxy)
+            accepted = TrustState.ACCEPTED
+            self._set(replace(self.status, state=accepted, changes=(), problem=None))
         except HearthgateError as err:
-            self._failed(err, None)
+            self._failed(err, revert_at)
         finally:
             self._applying = False
         await self._look_again()
 
-    async def _wait_until_on_trial(self, proxy: str) -> float | None:
-        """Wait until Core is back with the new settings; return when it would revert.
+    async def _wait_until_in_use(self, proxy: str) -> HttpConfig:
+        """Wait until Core is back and uses the new settings, on trial as a rule.
 
         Raises ChangeNotSeenError.
         """
-        last: HearthgateError | None = None
+        reason = "it does not use them"
         try:
-            async with asyncio.timeout(_BACK_WITHIN_S):
+            async with asyncio.timeout(self._patience.back_within_s):
                 while True:
                     try:
                         config = await self._settings()
-                        if config.is_trial and config.trusts(proxy):
-                            return config.revert_at
-                        if not config.has_pending and config.trusts(proxy):
-                            return None  # somebody confirmed it in Home Assistant
-                    except HearthgateError as err:
-                        last = err
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                    except HearthgateError as err:  # it starts, and knows little yet
+                        reason = str(err).rstrip(".")
+                    else:
+                        waits = config.has_pending and not config.is_trial
+                        if config.failure is not None:
+                            raise ChangeNotSeenError(reason=config.failure)
+                        if config.trusts(proxy) and not waits:
+                            return config
+                    await asyncio.sleep(self._patience.look_every_s)
         except TimeoutError as err:
-            reason = str(last).rstrip(".") if last else "it does not use them"
             raise ChangeNotSeenError(reason=reason) from err
 
-    async def _verify(self) -> None:
+    async def _verify(self, revert_at: float | None) -> None:
         """Visit as a visitor does. Raises StillRefusedError."""
+        patience_s = self._patience.seen_within_s
+        if revert_at is not None:
+            patience_s = min(patience_s, max(0.0, revert_at - self._clock()))
         status: int | str = "no answer came"
         try:
-            async with asyncio.timeout(_SEEN_WITHIN_S):
+            async with asyncio.timeout(patience_s):
                 while True:
                     try:
                         seen = await self._visit()
@@ -253,14 +267,11 @@ class Trust:
                         status = str(err).rstrip(".")
                     if isinstance(status, int) and status not in _GATEWAY:
                         break
-                    await asyncio.sleep(_LOOK_EVERY_S)
+                    await asyncio.sleep(self._patience.look_every_s)
         except TimeoutError as err:
             raise StillRefusedError(reason=status) from err
         if status == BAD_REQUEST:
             raise StillRefusedError(reason="400 Bad Request")
-
-    async def _promote(self) -> None:
-        await self._core.ask("http/config/promote")
 
     def _failed(self, err: HearthgateError, revert_at: float | None) -> None:
         _LOGGER.warning("%s %s", err, err.advice)
@@ -270,12 +281,25 @@ class Trust:
     async def _look_again(self) -> None:
         """Check what is so in the end, after Core went back if it has to."""
         problem = self.status.problem
+        went_back = problem is not None and problem.retry_at is not None
         if problem is not None and problem.retry_at is not None:
-            await asyncio.sleep(max(0.0, problem.retry_at - self._clock()) + _SETTLE_S)
-        try:
-            await self.check()
-        except HearthgateError as err:
-            _LOGGER.debug("Not checked: %s", err)
+            wait_s = max(0.0, problem.retry_at - self._clock())
+            await asyncio.sleep(wait_s + self._patience.settle_s)
+        while True:
+            try:
+                await self.check()
+            except CoreAwayError as err:
+                _LOGGER.debug("Not checked: %s", err)
+                await asyncio.sleep(self._patience.look_every_s)
+            except HearthgateError as err:
+                _LOGGER.debug("Not checked: %s", err)
+                return
+            else:
+                break
+        if went_back and problem is not None and self.status.problem == problem:
+            now = WentBackError(before=problem.message)
+            told = Problem(now.code, str(now), now.advice)
+            self._set(replace(self.status, problem=told))
 
     def _set(self, status: TrustStatus) -> None:
         if status != self.status:

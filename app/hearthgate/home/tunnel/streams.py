@@ -17,7 +17,7 @@ import errno
 import logging
 import socket
 
-from hearthgate.home.model import Target
+from hearthgate.home.model import Bytes, Target
 from hearthgate.home.tunnel.lookup import Lookup
 from hearthgate.poller import Poller
 from hearthgate.sealed import SealedChannel
@@ -66,6 +66,7 @@ class Streams:
         self.poller = poller
         self.lookup = Lookup(clock)
         self._lines: set[_Line] = set()
+        self._moved: dict[int, Bytes] = {}  # by port, of those who left
         self._key = b""  # of the session that is valid now
 
     def begin(self, channel_key: bytes) -> None:
@@ -101,6 +102,24 @@ class Streams:
             if line.is_outdated():
                 line.cut()
 
+    @property
+    def visitors(self) -> int:
+        """How many visitors there are."""
+        return sum(not line.is_idle for line in self._lines)
+
+    def moved(self, port: int) -> Bytes | None:
+        """Return the bytes of a forward; None if it had no visitor yet."""
+        total = self._moved.get(port)
+        for line in self._lines:
+            if line.port == port:
+                total = (total or Bytes()) + Bytes(line.given, line.taken)
+        return total
+
+    def left(self, port: int, received: int, sent: int) -> None:
+        """Count what a visitor who left has moved."""
+        total = self._moved.get(port, Bytes())
+        self._moved[port] = total + Bytes(received, sent)
+
     def forget(self, line: "_Line") -> None:
         """Forget a closed channel."""
         self._lines.discard(line)
@@ -135,6 +154,11 @@ class _Line(SealedChannel):
         self.key = key
         self._open: StreamOpen | None = None  # what it carries or is about to
         self._to: TcpTarget | None = None
+
+    @property
+    def port(self) -> int:
+        """Where the visitor came whom it carries, 0 if there is none."""
+        return self._open.port if self._open is not None else 0
 
     def is_outdated(self) -> bool:
         """Tell whether it carries a visitor to where none goes any more."""
@@ -191,12 +215,13 @@ class _Line(SealedChannel):
         self.carry(sock, greeting=greeting, connects=code != 0)
 
     def finished(self, taken: int, given: int) -> None:
-        """Wait for the next visitor."""
-        del taken, given
+        """Count, and wait for the next visitor."""
+        self._streams.left(self.port, given, taken)
         self._open = self._to = None
 
     def gone(self, taken: int, given: int) -> None:
-        """Leave."""
-        del taken, given
-        self._open = self._to = None
+        """Count, and leave."""
         self._streams.forget(self)
+        if self._open is not None:
+            self._streams.left(self.port, given, taken)
+        self._open = self._to = None

@@ -24,7 +24,7 @@ class HgHass extends HgElement {
     this.yaml = h("pre", { class: "hass-yaml", tabIndex: 0, dir: "ltr" });
     this.copy = h("hg-copy-button", { label: t("hass.copy") });
     this.limit = h("input", { type: "checkbox", checked: true });
-    this.limitLine = h("label", { class: "check" }, this.limit,
+    this.limitLine = h("label", { class: "hass-limit" }, this.limit,
       h("span", {}, t("hass.limit", { count: LOGIN_ATTEMPTS })));
     this.trust = h("button", { type: "button", class: "button filled" }, t("hass.trust"));
     this.check = h("button", { type: "button", class: "button" }, t("hass.check"));
