@@ -252,6 +252,15 @@ async def test_what_follows_an_open_waits_until_its_service_is_there(way: Way) -
     assert await heard(service, 9) == b"question"
 
 
+async def test_an_end_and_the_next_open_may_come_together(way: Way) -> None:
+    _, service = way.visit()
+    service.shutdown(socket.SHUT_WR)
+    await until(lambda: way.relay.got_end)
+    seal = way.relay._sealer.seal
+    way.path[0].sendmsg([*seal(FrameKind.END), *seal(FrameKind.OPEN, b"next")])
+    await until(lambda: way.home.opens == [b"who", b"next"])
+
+
 async def test_the_next_visitor_may_come_while_the_last_bytes_wait(way: Way) -> None:
     """The relay is through once both ends were said; the service may be slower."""
     visitor, service = way.visit()

@@ -58,7 +58,7 @@ class FrameForgedError(Exception):
 class StreamOpen:
     """An OPEN: which of the relay's ports a visitor came to, and who it is."""
 
-    port: int  # 0: the visitor speaks TLS to the edge
+    port: int
     proxy: bytes  # a PROXY header
     asks: bool  # for an ACCEPT, before the first byte of the visitor
 
