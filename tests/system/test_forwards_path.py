@@ -36,11 +36,11 @@ async def test_visitors_after_each_other_need_one_channel() -> None:
         forwarded(scene, f"tcp://{LOOPBACK}:{target}") as service,
     ):
         assert await say_and_hear(port_of(service), b"first") == b"first"
-        before = len(path.of(Kind.CHANNEL))
+        before = set(path.of(Kind.CHANNEL))
         for number in range(50):
             words = str(number).encode()
             assert await say_and_hear(port_of(service), words) == words
-        assert len(path.of(Kind.CHANNEL)) == before
+        assert set(path.of(Kind.CHANNEL)) == before
 
 
 async def test_a_visitor_on_a_channel_that_went_silent_is_heard_once() -> None:
