@@ -31,7 +31,15 @@ from hearthgate.relay.errors import (
 )
 from hearthgate.relay.keys import _request_key
 from hearthgate.relay.succession import TakeOverFailedError, _read, _write
-from hearthgate.wire import channel, control, datagrams, names, pairing, ports
+from hearthgate.wire import (
+    channel,
+    control,
+    datagrams,
+    names,
+    pairing,
+    ports,
+    sealed,
+)
 from hearthgate.wire.hello import Hello, NeedMore, read_hello
 from hearthgate.wire.proxy import proxy_header
 from tests.unit.wire import hellos
@@ -116,6 +124,18 @@ def _datagram(data: bytes) -> None:
     found = datagrams.read_open(data)
     if found is not None:
         proxy_header(found.visitor, _VISITOR)
+
+
+def _sealed(data: bytes) -> None:
+    key, _ = sealed.sealed_keys(_KEY, 1)
+    with contextlib.suppress(sealed.FrameForgedError):
+        sealed.FrameOpener(key).feed(memoryview(data))
+    # Whoever is paired can seal whatever it likes.
+    parts = sealed.FrameSealer(key).seal_all(memoryview(data), is_end=True)
+    frames = sealed.FrameOpener(key).feed(memoryview(b"".join(parts)))
+    assert b"".join(inside for _, inside in frames) == data
+    opened = sealed.read_stream_open(data)
+    assert opened is None or sealed.write_stream_open(opened)[1:] == data[1:]
 
 
 def _name(data: bytes) -> None:
@@ -256,6 +276,15 @@ TARGETS: dict[str, Target] = {
             datagrams.Sealer(_SENDS, _TAG).seal(b"hello"),
             datagrams.write_open(7, 51820, _VISITOR, b"first"),
             datagrams.write_flow(datagrams.Kind.DATA, 7, b"more"),
+        ),
+    ),
+    "sealed": Target(
+        _sealed,
+        (
+            b"".join(sealed.FrameSealer(_SENDS).seal(sealed.FrameKind.DATA, b"hello")),
+            sealed.write_stream_open(
+                sealed.StreamOpen(22, proxy_header(_VISITOR, _VISITOR), asks=True)
+            ),
         ),
     ),
     "name": Target(

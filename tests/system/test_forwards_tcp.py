@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import contextlib
 import getpass
 import hashlib
+import json
 import os
 from pathlib import Path
 import shutil
@@ -177,6 +178,32 @@ async def test_a_service_that_wants_it_gets_the_visitors_address(scene: Scene) -
     source, target_ = head[16:20], head[20:24]
     assert (socket.inet_ntoa(source), socket.inet_ntoa(target_)) == (LOOPBACK,) * 2
     assert struct.unpack("!HH", head[24:]) == (mine[1], public)
+
+
+async def test_the_owner_sees_what_a_port_has_moved(scene: Scene) -> None:
+    async def moved(name: str) -> Json:
+        words = ("relay", "show", scene.name, "--json")
+        shown = json.loads(await asyncio.to_thread(scene.relay.run, *words))
+        found: Json = {one["hostname"]: one for one in shown["traffic"]}[name]
+        return found
+
+    async with (
+        serving(echo) as port,
+        forwarded(scene, f"tcp://{LOOPBACK}:{port}") as service,
+    ):
+        name = f"tcp/{port_of(service)}"
+        for times in (1, 2):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port_of(service))
+            writer.write(b"x" * 1000)
+            assert await reader.readexactly(1000)
+            now = await moved(name)
+            assert (now["visitors"], now["to_home"]) == (1, times * 1000)
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        now = await moved(name)
+        assert (now["visitors"], now["to_home"]) == (0, 2000)
+        assert now["to_visitor"] == 2000
 
 
 async def test_switching_off_cuts_and_frees_the_port(scene: Scene) -> None:

@@ -126,8 +126,8 @@ async def hang_up(one: socket.socket, other: socket.socket) -> None:
         assert await heard(hearer, 1) == b""
 
 
-def have_ended(way: Way, count: int) -> bool:
-    return len(way.relay.ends) == len(way.home.ends) == count
+def both_counted(way: Way, streams: int) -> bool:
+    return len(way.relay.ends) == len(way.home.ends) == streams
 
 
 async def test_one_visitor_after_the_other_goes_over_one_channel(way: Way) -> None:
@@ -136,7 +136,7 @@ async def test_one_visitor_after_the_other_goes_over_one_channel(way: Way) -> No
         await converse(visitor, service)
         pair = (visitor, service) if number % 2 else (service, visitor)
         await hang_up(*pair)
-        await until(functools.partial(have_ended, way, number))
+        await until(functools.partial(both_counted, way, number))
     assert way.home.opens == [b"who"] * 3
     assert way.relay.ends == [(8, 6)] * 3
     assert way.home.ends == [(6, 8)] * 3

@@ -39,7 +39,7 @@ from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Bytes, Exposure, Origin, Scheme, Service, Target
+from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
 from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
@@ -179,21 +179,17 @@ class Agent:
         return await self._hass.supervisor.broker() if self._hass else None
 
     async def _count(self) -> Counts:
-        """Return what edge and TCP forwards have counted; nobody counts datagrams."""
+        """Return what edge and tunnels have counted, which is all but UDP."""
         traffic = await self._edge.traffic()
-        visitors, received, sent = traffic.visitors, {}, {}
-        forwarded: dict[str, dict[int, Bytes]] = {}
-        for relay in self._store.value.relays:
-            if (tunnel := self._tunnels.get(relay.id)) is not None:
-                visitors += tunnel.forward_visitors
-                forwarded[relay.id] = tunnel.forwarded()
+        received, sent = {}, {}
         for one in self._store.value.exposures:
             found = traffic.backends.get(one.hostname)
-            if one.target.scheme is Scheme.TCP:
-                found = forwarded.get(one.relay_id, {}).get(one.public_port)
+            if found is None and one.target.scheme is Scheme.TCP:
+                found = self._tunnels.moved(one.relay_id, one.public_port)
             if found is not None:
                 received[one.service_id] = found.received
                 sent[one.service_id] = found.sent
+        visitors = traffic.visitors + self._tunnels.visitors
         return Counts(visitors, received, sent)
 
     def _core_target(self) -> Target | None:

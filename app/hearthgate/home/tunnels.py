@@ -14,7 +14,7 @@ import random
 import time
 
 from hearthgate.home.errors import RelayUnknownError
-from hearthgate.home.model import Target
+from hearthgate.home.model import Bytes, Target
 from hearthgate.home.settings import TunnelOptions as PoolOptions
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.identity import Identity
@@ -73,6 +73,16 @@ class Tunnels:
         if tunnel is None:
             raise RelayUnknownError
         return tunnel
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors of TCP forwards there are."""
+        return sum(one.streams.visitors for one in self._tunnels.values())
+
+    def moved(self, relay_id: str, port: int) -> Bytes | None:
+        """Return the bytes of a TCP forward; None if there was no visitor yet."""
+        tunnel = self._tunnels.get(relay_id)
+        return tunnel.streams.moved(port) if tunnel else None
 
     async def start(
         self,

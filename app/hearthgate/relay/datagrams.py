@@ -10,7 +10,6 @@ address at most a few times what it sent goes back (limits.py). Flows time out. 
 no content.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 import functools
 import logging
@@ -19,10 +18,12 @@ import socket
 from hearthgate.poller import READABLE, Poller
 from hearthgate.relay.addresses import address_key
 from hearthgate.relay.counters import Counters
+from hearthgate.relay.flows import Flow, Key, Table
 from hearthgate.relay.forwards import bind_all
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import take
-from hearthgate.relay.sessions import Presence, Session
+from hearthgate.relay.sessions import Live, Presence, Session
+from hearthgate.relay.traffic import Traffic
 from hearthgate.udp import Address, receive_all, send_all, udp_socket
 from hearthgate.wire.control import Forward
 from hearthgate.wire.datagrams import (
@@ -39,38 +40,28 @@ from hearthgate.wire.datagrams import (
 )
 
 _LOGGER = logging.getLogger(__name__)
-_PROVEN_AFTER = 2  # datagrams that came after we had answered: it hears us
+
+# Causes of refusals.
+_OF_ADDRESS = "more flows than allowed from one address"
+_OF_HOME = "more flows than allowed"
+_MADE_ROOM = "an idle flow that made room for another"
 
 Stream = Callable[[bytes], None]
 
 
-class Flow:
-    """What one visitor and one service send each other."""
+class PortFlow(Flow):
+    """A flow of a public port."""
 
-    __slots__ = (
-        "accepted",
-        "answered",
-        "got",
-        "id",
-        "last",
-        "link",
-        "port",
-        "proofs",
-        "sent",
-        "visitor",
-    )
+    __slots__ = ("link", "port")
 
-    def __init__(self, port: "Port", visitor: Address, now: float) -> None:
+    def __init__(self, port: "Port", key: Key, now: float) -> None:
+        super().__init__(key, now)
         self.port = port
-        self.visitor = visitor
         self.link: Link | None = None
-        self.id = 0
-        self.accepted = False  # the home knows it
-        self.answered = False  # something went to the visitor since its last datagram
-        self.proofs = 0
-        self.got = 0  # bytes
-        self.sent = 0
-        self.last = now
+
+    def close(self) -> None:
+        """End it, and tell the home. Twice does no harm."""
+        self.port.end_flow(self)
 
 
 class Port:
@@ -91,7 +82,7 @@ class Port:
         self.forward = forward
         self.presence = presence
         self.socks = socks
-        self.flows: dict[tuple[int, Address], Flow] = {}
+        self.flows: dict[Key, PortFlow] = {}
         self.is_open = False
         self.is_read = False
         self.waits_since: float | None = None
@@ -110,6 +101,16 @@ class Port:
         """Close the sockets and end the flows. Twice does no harm."""
         self._owner.close_port(self)
 
+    def end_flow(self, flow: PortFlow) -> None:
+        """End a flow. Twice does no harm."""
+        self._owner.end_flow(self, flow)
+
+    @property
+    def live(self) -> "set[Live]":
+        """What the home's route says is live, so that it is cut and counted there."""
+        route = self.presence.routes.get(str(self.forward))
+        return route.live if route is not None else set()
+
 
 class Link:
     """The way to one home in one session: keys, address, flows."""
@@ -119,7 +120,7 @@ class Link:
         self.session = session
         self.sealer = Sealer(to_home, session_tag(session.id))
         self.opener = Opener(to_relay)
-        self.flows: dict[int, tuple[Flow, socket.socket]] = {}
+        self.flows: dict[int, tuple[PortFlow, socket.socket]] = {}
         self.next_flow = 1
         self.sock: socket.socket | None = None  # ours, at which the home reaches us
         self.address: Address | None = None
@@ -131,7 +132,7 @@ class Link:
         """Whether the home has shown a way to it, in this session."""
         return self.address is not None or self.stream is not None
 
-    def join(self, flow: Flow, sock: socket.socket) -> None:
+    def join(self, flow: PortFlow, sock: socket.socket) -> None:
         """Give a flow an id of this session."""
         flow.link = self
         flow.id = self.next_flow
@@ -152,6 +153,7 @@ class Datagrams:
         hosts: tuple[str, ...],
         port: int,
         clock: Callable[[], float],
+        traffic: Traffic,
         inherited: list[socket.socket] | None = None,
     ) -> None:
         """Bind the port that homes send to. Raises PortTakenError.
@@ -163,10 +165,12 @@ class Datagrams:
         self._limits = limits
         self._hosts = hosts
         self._clock = clock
+        self._traffic = traffic
         self._links: dict[bytes, Link] = {}  # by the tag of the session
         self._by_home: dict[str, Link] = {}
         self._ports: set[Port] = set()
-        self._addresses: Counter[str] = Counter()  # flows
+        self._of_address: dict[str, Table] = {}
+        self._of_home: dict[str, Table] = {}
         bind = functools.partial(_bind, port=port, inherited=inherited or [])
         self._socks = bind_all(hosts, bind)
 
@@ -282,10 +286,10 @@ class Datagrams:
         for (sock, visitor), payloads in out.items():
             send_all(sock, payloads, visitor)
 
-    def _may_answer(self, flow: Flow, size: int) -> bool:
+    def _may_answer(self, flow: PortFlow, size: int) -> bool:
         """Bound what goes to somebody whose address nobody has proven."""
         limits = self._limits
-        if flow.proofs < _PROVEN_AFTER:
+        if not flow.is_proven:
             most = max(limits.unproven_reply_max, 3 * flow.got)
             if flow.sent + size > most:
                 self._counters.refuse(
@@ -357,8 +361,8 @@ class Datagrams:
         if port not in self._ports:
             return
         self._ports.discard(port)
-        for key in list(port.flows):
-            self._end(port, key, tell=True)
+        for flow in list(port.flows.values()):
+            flow.close()
         for sock in port.socks:
             self._poller.remove(sock.fileno())
             sock.close()
@@ -395,34 +399,49 @@ class Datagrams:
         if messages and link is not None:
             self._send(link, messages, now)
 
-    def _begin(self, port: Port, key: tuple[int, Address], now: float) -> Flow | None:
+    def _begin(self, port: Port, key: Key, now: float) -> PortFlow | None:
+        """Begin a flow; if there is no room, the oldest idle one makes it."""
         address = key[1][0]
-        who = address_key(address)
         limits = self._limits
-        home = port.presence.home.name
-        if self._addresses[who] >= limits.flows_per_address_max:
-            self._counters.refuse(
-                "more flows than allowed from one address", address=address
-            )
-            return None
-        of_home = sum(
-            len(one.flows) for one in self._ports if one.presence is port.presence
-        )
-        if of_home >= limits.flows_per_home_max:
-            self._counters.refuse("more flows than allowed", home=home)
-            return None
-        self._addresses[who] += 1
-        flow = port.flows[key] = Flow(port, key[1], now)
+        home = port.presence.home
+        of_address = self._of_address.setdefault(address_key(address), Table())
+        of_home = self._of_home.setdefault(home.id, Table())
+        for table, most, why in (
+            (of_address, limits.flows_per_address_max, _OF_ADDRESS),
+            (of_home, limits.flows_per_home_max, _OF_HOME),
+        ):
+            if len(table) < most:
+                continue
+            idle = table.most_idle(now - limits.flow_spared_s)
+            if idle is None:
+                self._counters.refuse(why, home=home.name, address=address)
+                return None
+            idle.close()
+            self._counters.refuse(_MADE_ROOM, home=home.name)
+        # Making room may have emptied a table, which is forgotten then.
+        self._of_address.setdefault(address_key(address), of_address)
+        self._of_home.setdefault(home.id, of_home)
+        flow = port.flows[key] = PortFlow(port, key, now)
+        of_address.add(flow)
+        of_home.add(flow)
+        port.live.add(flow)
+        self._traffic.began(str(port.forward))
         return flow
 
-    def _end(self, port: Port, key: tuple[int, Address], *, tell: bool) -> None:
-        flow = port.flows.pop(key)
-        who = address_key(key[1][0])
-        self._addresses[who] -= 1
-        if self._addresses[who] <= 0:
-            del self._addresses[who]
+    def end_flow(self, port: Port, flow: PortFlow) -> None:
+        """Forget a flow, and have the home forget it."""
+        if port.flows.pop(flow.key, None) is None:
+            return
+        port.live.discard(flow)
+        who, home_id = address_key(flow.visitor[0]), port.presence.home.id
+        for tables, name in ((self._of_address, who), (self._of_home, home_id)):
+            table = tables[name]
+            table.remove(flow)
+            if not len(table):
+                del tables[name]
+        self._traffic.ended(str(port.forward), flow.got, flow.sent)
         link = flow.link
-        if link is not None and link.flows.pop(flow.id, None) is not None and tell:
+        if link is not None and link.flows.pop(flow.id, None) is not None:
             closed = write_flow(Kind.CLOSE, flow.id)
             if link.heard > float("-inf") or link.stream is not None:
                 self._send(link, [closed], self._clock())
@@ -432,11 +451,12 @@ class Datagrams:
         now = self._clock()
         limits = self._limits
         for port in self._ports:
-            for key, flow in list(port.flows.items()):
-                proven = flow.proofs >= _PROVEN_AFTER
-                idle_s = limits.flow_idle_s if proven else limits.unproven_flow_idle_s
+            for flow in list(port.flows.values()):
+                idle_s = limits.unproven_flow_idle_s
+                if flow.is_proven:
+                    idle_s = limits.flow_idle_s
                 if now - flow.last >= idle_s:
-                    self._end(port, key, tell=True)
+                    flow.close()
 
     @property
     def flows(self) -> int:

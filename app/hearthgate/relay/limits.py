@@ -82,6 +82,9 @@ class Limits:
     flows_per_home_max: int = setting(_COUNT, 1_024)
     # A household behind one address, some with several games at once.
     flows_per_address_max: int = setting(_COUNT, 64)
+    # Who is heard so lately is in the middle of something and makes no room for others.
+    # WireGuard's keep-alive, which nobody misses, comes every 25 s.
+    flow_spared_s: float = setting(_SECONDS, 20.0)
     # RFC 4787 §4.3 asks NATs for two minutes.
     flow_idle_s: float = setting(_SECONDS, 180.0)
     # Somebody who never went on after our answer may be a forged address.

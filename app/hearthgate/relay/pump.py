@@ -11,9 +11,10 @@ hostnames, TLS or homes; never logs content.
 import asyncio
 from collections.abc import Callable
 import socket
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.relay.traffic import Counted
 
 KIB = 1024
 BUFFER_BYTES = 256 * KIB
@@ -21,20 +22,11 @@ BUFFER_BYTES = 256 * KIB
 PairDone = Callable[["Carried"], None]
 
 
-@runtime_checkable
-class Carried(Protocol):
+class Carried(Counted, Protocol):
     """A visitor on its channel, however its bytes are carried."""
 
     tick: int  # of the pump, when something last moved
     closed: bool
-
-    @property
-    def to_home(self) -> int:
-        """Bytes that the visitor has sent."""
-
-    @property
-    def to_visitor(self) -> int:
-        """Bytes that the home has sent."""
 
     def close(self) -> None:
         """Close both sockets and report; twice does no harm."""

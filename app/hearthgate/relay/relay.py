@@ -178,6 +178,7 @@ class Relay:
             hosts=settings.bind,
             port=https_port,
             clock=clock,
+            traffic=self._traffic,
             inherited=inherited,
         )
         self._forwards = Forwards(

@@ -6,9 +6,8 @@ Reads; changes nothing. The commands print it as tables or JSON, metrics reads i
 from collections.abc import Iterator
 from typing import Any
 
-from hearthgate.relay.pump import Carried
 from hearthgate.relay.sessions import Presence, Sessions
-from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Moved, Traffic
+from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Counted, Moved, Traffic
 
 
 def live_bytes(sessions: Sessions) -> Iterator[tuple[str, int, int]]:
@@ -20,7 +19,7 @@ def live_bytes(sessions: Sessions) -> Iterator[tuple[str, int, int]]:
 def _live_bytes(presence: Presence) -> Iterator[tuple[str, int, int]]:
     for route in presence.routes.values():
         for one in route.live:
-            if isinstance(one, Carried):
+            if isinstance(one, Counted):
                 yield route.hostname, one.to_home, one.to_visitor
 
 

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
 # Each hostname is two time series; a relay for families has some dozens of names, and
 # Prometheus suffers from what has no bound. More names are counted together.
@@ -29,9 +30,22 @@ class VisitorLog(StrEnum):
     ADDRESSES = "addresses"
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """Something of a visitor that knows what it has moved."""
+
+    @property
+    def to_home(self) -> int:
+        """Bytes that the visitor has sent."""
+
+    @property
+    def to_visitor(self) -> int:
+        """Bytes that the home has sent."""
+
+
 @dataclass(slots=True)
 class Moved:
-    """Bytes of one hostname."""
+    """Bytes of one hostname, or of a forward as tcp/25565."""
 
     to_home: int = 0
     to_visitor: int = 0
@@ -54,6 +68,10 @@ class Traffic:
         self.first_byte_s += waited_s
         self.first_bytes[bisect_left(FIRST_BYTE_BOUNDS_S, waited_s)] += 1
         self._of(hostname).to_home += flight_bytes
+
+    def began(self, hostname: str) -> None:
+        """Take that a UDP flow has begun, whose bytes are told when it ends."""
+        self._of(hostname)
 
     def ended(self, hostname: str, to_home: int, to_visitor: int) -> None:
         """Count what a visitor has moved."""

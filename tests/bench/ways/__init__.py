@@ -13,7 +13,7 @@ from tests.bench.ways.hearthgate import HearthgateWay
 from tests.bench.ways.snitun import SniTunWay
 from tests.bench.ways.ssh_r import SshWay
 
-__all__ = ["WAYS", "Doors", "Way", "WayName", "with_door"]
+__all__ = ["WAYS", "Doors", "Way", "WayName"]
 
 WAYS: dict[WayName, Callable[[Scene], Way]] = {
     WayName.DIRECT: DirectWay,
@@ -22,9 +22,3 @@ WAYS: dict[WayName, Callable[[Scene], Way]] = {
     WayName.SSH_R: SshWay,
     WayName.SNITUN: SniTunWay,
 }
-_FORWARDING = frozenset({WayName.DIRECT, WayName.HEARTHGATE, WayName.SSH_R})
-
-
-def with_door(door: str, ways: tuple[WayName, ...]) -> tuple[WayName, ...]:
-    """Return those of the ways that have such a door; all have an edge."""
-    return tuple(way for way in ways if door == "edge" or way in _FORWARDING)

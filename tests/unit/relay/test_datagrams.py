@@ -12,6 +12,7 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.datagrams import Datagrams
 from hearthgate.relay.registry import Home
 from hearthgate.relay.sessions import Session, Sessions
+from hearthgate.relay.traffic import Traffic
 from hearthgate.wire.control import Forward
 from hearthgate.wire.datagrams import (
     FLOW_BYTES,
@@ -68,6 +69,7 @@ class Scene:
     def __init__(self, poller: Poller) -> None:
         self.clock = Clock()
         self.counters = Counters(clock=self.clock, log_period_s=60)
+        self.traffic = Traffic()
         self.port, self.public = free_udp_port(), free_udp_port()
         self.datagrams = Datagrams(
             poller=poller,
@@ -76,6 +78,7 @@ class Scene:
             hosts=(LOOPBACK,),
             port=self.port,
             clock=self.clock,
+            traffic=self.traffic,
         )
         self.datagrams.open()
         sessions = Sessions(poller, SMALL, clock=self.clock)
@@ -117,6 +120,17 @@ class Scene:
         assert found.payload == payload
         assert found.visitor == sock.getsockname()
         return found.flow
+
+    async def proven(self) -> socket.socket:
+        """Return a visitor that went on twice after it was answered."""
+        sock = self.visitor()
+        flow = await self.opened(sock, b"1")
+        for number in (b"2", b"3"):
+            self.home.send(write_flow(Kind.DATA, flow, b"a"))
+            assert await heard(sock) == b"a"
+            sock.send(number)
+            assert await self.home.get() == write_flow(Kind.DATA, flow, number)
+        return sock
 
     def close(self) -> None:
         self.datagrams.close()
@@ -198,11 +212,39 @@ async def test_flows_time_out_sooner_if_the_visitor_was_never_proven(
 
 async def test_a_flood_of_visitors_is_bounded(scene: Scene) -> None:
     await scene.greet()
-    for _ in range(20):
-        scene.visitor().send(b"x")
-    cause = "more flows than allowed from one address"
-    await until(lambda: scene.counters.refused[cause] == 17)
+    for number in range(10):
+        scene.visitor().send(bytes([number]))
+    cause = "an idle flow that made room for another"
+    await until(lambda: scene.counters.refused[cause] == 7)
     assert scene.datagrams.flows == BOUNDS.flows_per_address_max
+
+
+async def test_who_is_in_the_middle_of_something_makes_no_room(scene: Scene) -> None:
+    await scene.greet()
+    proven = [await scene.proven() for _ in range(3)]
+    newcomer = scene.visitor()
+    newcomer.send(b"me too")
+    cause = "more flows than allowed from one address"
+    await until(lambda: scene.counters.refused[cause] == 1)
+    scene.clock.now += BOUNDS.flow_spared_s + 1
+    proven[0].send(b"still there")
+    await scene.home.get()
+    newcomer.send(b"now")
+    assert (await scene.home.get())[0] == Kind.CLOSE
+    found = read_open(await scene.home.get())
+    assert found is not None
+    assert found.payload == b"now"
+    assert scene.datagrams.flows == 3
+    proven[0].send(b"and still")
+    assert (await scene.home.get())[FLOW_BYTES:] == b"and still"
+
+
+async def test_what_a_flow_has_moved_is_counted_when_it_ends(scene: Scene) -> None:
+    await scene.greet()
+    await scene.proven()
+    scene.door.close()
+    moved = scene.traffic.by_hostname()[f"udp/{scene.public}"]
+    assert (moved.to_home, moved.to_visitor) == (3, 2)
 
 
 async def test_an_unproven_visitor_gets_little_back(scene: Scene) -> None:

@@ -124,7 +124,7 @@ class Edge:
     async def traffic(self) -> Traffic:
         """Return how many visitors there are, and the bytes of each service.
 
-        By hostname, or by the name of a forward. What does not answer counts as it did.
+        By hostname. What does not answer counts as it did.
         """
         alive = [*self._draining, *([self._current] if self._current else [])]
         for generation in alive:

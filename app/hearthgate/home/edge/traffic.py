@@ -15,7 +15,7 @@ from typing import Final
 
 from hearthgate.home.model import Bytes
 
-_DOOR: Final = "visitors"  # as config.py names the frontend
+_VISITORS: Final = "visitors"  # as config.py names it
 _FRONTEND: Final = "FRONTEND"
 _BACKEND: Final = "BACKEND"
 
@@ -41,7 +41,7 @@ def read_stat(text: str) -> Reading:
     visitors, backends = 0, {}
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
         name = row.get("pxname") or ""
-        if row.get("svname") == _FRONTEND and name == _DOOR:
+        if row.get("svname") == _FRONTEND and name == _VISITORS:
             visitors += _number(row.get("scur"))
         elif row.get("svname") == _BACKEND:
             backends[name] = Bytes(_number(row.get("bin")), _number(row.get("bout")))

@@ -66,26 +66,8 @@ class Streams:
         self.poller = poller
         self.lookup = Lookup(clock)
         self._lines: set[_Line] = set()
+        self._moved: dict[int, Bytes] = {}  # by port, of those who left
         self._key = b""  # of the session that is valid now
-        self._moved: dict[int, Bytes] = {}  # by port, of visitors who have left
-
-    @property
-    def visitors(self) -> int:
-        """How many are carried now."""
-        return sum(not line.is_idle for line in self._lines)
-
-    def moved(self) -> dict[int, Bytes]:
-        """Return what went to and from services by public port, until now."""
-        total = dict(self._moved)
-        for line in self._lines:
-            if line.port is not None:
-                so_far = Bytes(line.given, line.taken)
-                total[line.port] = total.get(line.port, Bytes()) + so_far
-        return total
-
-    def count(self, port: int, moved: Bytes) -> None:
-        """Count what a visitor who has left has moved."""
-        self._moved[port] = self._moved.get(port, Bytes()) + moved
 
     def begin(self, channel_key: bytes) -> None:
         """Take that a session has begun."""
@@ -119,6 +101,24 @@ class Streams:
         for line in list(self._lines):
             if line.is_outdated():
                 line.cut()
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors there are."""
+        return sum(not line.is_idle for line in self._lines)
+
+    def moved(self, port: int) -> Bytes | None:
+        """Return the bytes of a forward; None if it had no visitor yet."""
+        total = self._moved.get(port)
+        for line in self._lines:
+            if line.port == port:
+                total = (total or Bytes()) + Bytes(line.given, line.taken)
+        return total
+
+    def left(self, port: int, received: int, sent: int) -> None:
+        """Count what a visitor who left has moved."""
+        total = self._moved.get(port, Bytes())
+        self._moved[port] = total + Bytes(received, sent)
 
     def forget(self, line: "_Line") -> None:
         """Forget a closed channel."""
@@ -156,9 +156,9 @@ class _Line(SealedChannel):
         self._to: TcpTarget | None = None
 
     @property
-    def port(self) -> int | None:
-        """The public port that its visitor came to."""
-        return self._open.port if self._open is not None else None
+    def port(self) -> int:
+        """Where the visitor came whom it carries, 0 if there is none."""
+        return self._open.port if self._open is not None else 0
 
     def is_outdated(self) -> bool:
         """Tell whether it carries a visitor to where none goes any more."""
@@ -215,15 +215,13 @@ class _Line(SealedChannel):
         self.carry(sock, greeting=greeting, connects=code != 0)
 
     def finished(self, taken: int, given: int) -> None:
-        """Wait for the next visitor."""
-        self._left(taken, given)
+        """Count, and wait for the next visitor."""
+        self._streams.left(self.port, given, taken)
+        self._open = self._to = None
 
     def gone(self, taken: int, given: int) -> None:
-        """Leave."""
-        self._left(taken, given)
+        """Count, and leave."""
         self._streams.forget(self)
-
-    def _left(self, taken: int, given: int) -> None:
         if self._open is not None:
-            self._streams.count(self._open.port, Bytes(given, taken))
+            self._streams.left(self.port, given, taken)
         self._open = self._to = None

@@ -17,7 +17,7 @@ import random
 
 from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
-from hearthgate.home.model import Bytes, Problem
+from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
@@ -113,7 +113,7 @@ class Tunnel:
         find_target: FindTarget = lambda _port: None,
         find_tcp_target: FindTcpTarget = lambda _port: None,
     ) -> None:
-        self._streams = Streams(find_target=find_tcp_target, poller=poller, clock=clock)
+        self.streams = Streams(find_target=find_tcp_target, poller=poller, clock=clock)
         self._find_target = find_target
         self._datagrams: Datagrams | None = None
         self._options = options
@@ -211,18 +211,9 @@ class Tunnel:
             self.has_declared = True
             return self.refused_forwards
 
-    @property
-    def forward_visitors(self) -> int:
-        """How many visitors of TCP forwards there are."""
-        return self._streams.visitors
-
-    def forwarded(self) -> dict[int, Bytes]:
-        """Return what TCP forwards have moved, by public port."""
-        return self._streams.moved()
-
     def targets_changed(self) -> None:
         """Cut who is led to where a forward does not lead any more."""
-        self._streams.targets_changed()
+        self.streams.targets_changed()
         if self._datagrams is not None:
             self._datagrams.targets_changed()
 
@@ -245,7 +236,7 @@ class Tunnel:
         try:
             await self._stay()
         finally:
-            await self._streams.close()
+            await self.streams.close()
             await self._tasks.close()
 
     async def _stay(self) -> None:
@@ -329,21 +320,21 @@ class Tunnel:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
-            self._streams.end()
+            self.streams.end()
             await connection.close()
 
     async def _hold(
         self, connection: ControlConnection, welcome: Welcome
     ) -> HearthgateError:
         address = connection.peer
-        self._streams.begin(welcome.channel_key)
+        self.streams.begin(welcome.channel_key)
         self._pool = ChannelPool(
             Ticket(
                 welcome.session_id, welcome.channel_key, address, welcome.channels_max
             ),
             self._hand_over,
             self._poller,
-            on_sealed=self._streams.take,
+            on_sealed=self.streams.take,
             channels_min=self._options.channels_min,
             channels_max=self._options.channels_max,
             clock=self._clock,

@@ -1,0 +1,101 @@
+"""The flows of UDP forwards, and which of them goes when there is no room.
+
+    full ──▶ the unproven one that was silent for longest
+             else the proven one that was silent for longest, if it was for a while
+             else nobody: the new visitor is refused
+
+Each home has a table and each address has one, so an address that forges others' ports
+only pushes out its own, and a crowd of forged addresses only pushes out each other.
+"""
+
+from hearthgate.udp import Address
+
+_PROVEN_AFTER = 2  # datagrams that came after we had answered: it hears us
+
+Key = tuple[int, Address]  # the socket that a visitor came to, and the visitor
+
+
+class Flow:
+    """What one visitor and one service send each other."""
+
+    __slots__ = (
+        "accepted",
+        "answered",
+        "got",
+        "id",
+        "key",
+        "last",
+        "proofs",
+        "sent",
+        "visitor",
+    )
+
+    def __init__(self, key: Key, now: float) -> None:
+        self.key = key
+        self.visitor = key[1]
+        self.id = 0
+        self.accepted = False  # the home knows it
+        self.answered = False  # something went to the visitor since its last datagram
+        self.proofs = 0
+        self.got = 0  # bytes
+        self.sent = 0
+        self.last = now
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the visitor is where it says it is."""
+        return self.proofs >= _PROVEN_AFTER
+
+    @property
+    def to_home(self) -> int:
+        """Bytes that the visitor has sent."""
+        return self.got
+
+    @property
+    def to_visitor(self) -> int:
+        """Bytes that the service has sent, as far as the visitor got them."""
+        return self.sent
+
+    def close(self) -> None:
+        """End it, and tell the home."""
+        raise NotImplementedError
+
+
+class Table:
+    """The flows of one home, or of one address."""
+
+    def __init__(self) -> None:
+        # Each with the time of its last datagram when it was put there: about in the
+        # order of these times, put right when somebody has to go.
+        self._unproven: dict[Flow, float] = {}
+        self._proven: dict[Flow, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._unproven) + len(self._proven)
+
+    def add(self, flow: Flow) -> None:
+        """Keep a new flow."""
+        self._unproven[flow] = flow.last
+
+    def remove(self, flow: Flow) -> None:
+        """Forget a flow."""
+        self._unproven.pop(flow, None)
+        self._proven.pop(flow, None)
+
+    def most_idle(self, spared_since: float) -> Flow | None:
+        """Return who goes; no proven one that was heard since a moment."""
+        found = self._oldest(self._unproven)
+        if found is None:
+            found = self._oldest(self._proven)
+            if found is not None and found.last >= spared_since:
+                return None
+        return found
+
+    def _oldest(self, part: dict[Flow, float]) -> Flow | None:
+        while part:
+            flow, last = next(iter(part.items()))
+            if flow.last == last and flow.is_proven is (part is self._proven):
+                return flow
+            del part[flow]
+            (self._proven if flow.is_proven else part)[flow] = flow.last
+        return None
