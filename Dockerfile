@@ -9,8 +9,8 @@
 #
 # Both bases are Debian 13, so one environment fits both. Every Python package comes from
 # the lock with its hash, as a wheel: nothing is compiled, and no compiler gets in. With
-# SOURCE_DATE_EPOCH and the same bases and packages of Debian, the same bytes come out,
-# but for the byte code of one package (attrs).
+# SOURCE_DATE_EPOCH and the same bases and packages of Debian, the same layers come out.
+# Each image says what it is made of: /usr/share/hearthgate/bom.cdx.json (CycloneDX).
 ARG RELAY_FROM=docker.io/library/debian:trixie-slim
 ARG BUILD_FROM=ghcr.io/home-assistant/base-debian:trixie
 
@@ -28,12 +28,13 @@ RUN python3 -m pip --python /opt/hearthgate/bin/python install --no-compile \
 COPY LICENSE README.md pyproject.toml /src/
 COPY app /src/app
 # Byte code whose validity does not hang on file times: those are all the same later. One
-# file after the other and one seed, or far more of it would differ between builds.
+# file after the other and one seed, or far more of it would differ between builds. All
+# of it by force: pip imports what it finds, and leaves byte code with times in it.
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
     && PIP_FIND_LINKS=/wheels python3 -m pip --python /opt/hearthgate/bin/python \
         install --no-compile --no-deps --no-index hearthgate \
     && find /opt/hearthgate/bin -type f ! -name hearthgate -delete \
-    && PYTHONHASHSEED=0 /opt/hearthgate/bin/python -m compileall -q \
+    && PYTHONHASHSEED=0 /opt/hearthgate/bin/python -m compileall -q -f \
         --invalidation-mode unchecked-hash /opt/hearthgate/lib
 
 # --- the relay, for a VPS -----------------------------------------------------------
@@ -49,6 +50,9 @@ RUN apt-get -o Acquire::Retries=5 update \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/*- /tmp/*
 COPY --from=parts /opt/hearthgate /opt/hearthgate
+RUN --mount=type=bind,from=parts,source=/src/app,target=/src \
+    install -d /usr/share/hearthgate \
+    && python3 /src/bom.py / hearthgate-relay > /usr/share/hearthgate/bom.cdx.json
 ENV PATH=/opt/hearthgate/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     HEARTHGATE_DATA=/data
@@ -77,6 +81,9 @@ RUN apt-get -o Acquire::Retries=5 update \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/*- /tmp/* \
         /etc/haproxy /var/lib/haproxy
 COPY --from=parts /opt/hearthgate /opt/hearthgate
+RUN --mount=type=bind,from=parts,source=/src/app,target=/src \
+    install -d /usr/share/hearthgate \
+    && python3 /src/bom.py / hearthgate > /usr/share/hearthgate/bom.cdx.json
 COPY rootfs /
 ENV PATH=/opt/hearthgate/bin:/command:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \

@@ -27,7 +27,8 @@ NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
 	mosquitto:mosquitto nft:nftables iperf3:iperf3 ssh:openssh-client \
 	sshd:openssh-server
-NEEDS_test-images := buildah:buildah debootstrap:debootstrap pebble:pebble \
+NEEDS_test-images := buildah:buildah debootstrap:debootstrap \
+	debian-archive-keyring pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
 	apparmor_parser:apparmor strace:strace
 NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core

@@ -6,7 +6,10 @@ Each side brings its own commands, and only the one that is asked for is importe
 relay has no need of what a home is made of.
 """
 
+from collections.abc import Iterator
+import contextlib
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,6 +27,23 @@ _SIDES = {
 }
 
 
+@contextlib.contextmanager
+def _no_authorities() -> Iterator[None]:
+    """Let nobody load the system's certificate authorities for the time being.
+
+    aiohttp does when it is imported, which is 2 MB; a relay asks none about anybody.
+    """
+    name = "SSL_CERT_FILE"  # as OpenSSL calls it
+    before = os.environ.get(name)
+    os.environ[name] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
 class _Sides(click.Group):
     """Load the commands of a side when they are asked for."""
 
@@ -34,7 +54,8 @@ class _Sides(click.Group):
         if cmd_name not in _SIDES:
             return None
         module, text = _SIDES[cmd_name]
-        group: click.Group = importlib.import_module(module).commands
+        with _no_authorities() if cmd_name == "relay" else contextlib.nullcontext():
+            group: click.Group = importlib.import_module(module).commands
         group.help = text
         return group
 

@@ -9,9 +9,12 @@
             name.yaml, name.good.yaml
 
 A file is only ever replaced by a complete one. What cannot be read is set aside, never
-overwritten; a file of a newer Hearthgate is left alone and refused; a file of an older
-one is kept as name.yaml.version-<n> before the first write. To forget everything,
-delete both files.
+overwritten. To forget everything, delete both files.
+
+Versions: reading writes nothing new, so a Hearthgate that does not get far after an
+update leaves what the one before it reads. A file of an older version is kept as
+name.yaml.version-<n> before the first write; one that can't be brought to this version
+is left alone and refused, and so is one of a newer version.
 
 Knows nothing of homes and relays, and holds no current value: that is its owner's.
 All of it blocks: run it in a thread.
@@ -53,6 +56,7 @@ __all__ = [
     "DataFolderInUseError",
     "StateError",
     "StateFromFutureError",
+    "StateNotMigratedError",
     "StateNotReadableError",
     "StateNotWritableError",
     "StateTooLargeError",
@@ -85,8 +89,22 @@ class StateFromFutureError(StateError):
         "reads up to version {known}. The file was left as it is."
     )
     hint = (
-        "Install a Hearthgate that reads version {found}, or put back the copy "
-        "that was made before the update."
+        "Install a Hearthgate that reads version {found}, or put back a copy that was "
+        "made before the update{copies}. What has changed since is not in a copy."
+    )
+
+
+class StateNotMigratedError(StateError):
+    """Raise if a file of an older version is refused by this one."""
+
+    code = "state_not_migrated"
+    message = (
+        "{path} has version {found} and can't be brought to version {known}: "
+        "{reason}. The file was left as it is."
+    )
+    hint = (
+        "The Hearthgate that you had before the update reads it: go back to that one, "
+        "and please report this."
     )
 
 
@@ -101,6 +119,8 @@ class StateTooLargeError(StateError):
 
 class _DamagedError(Exception):
     """What is wrong with one file, for the log."""
+
+    older: int | None = None  # its version: an earlier Hearthgate may well read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +180,18 @@ class YamlStore(Generic[T]):
         self._older: _Read[T] | None = None  # to be kept before the first write
         self._in_the_way: set[Path] = set()  # damaged, could not be renamed yet
 
+    def step_back(self, found: StateFromFutureError) -> T:
+        """Keep the files of a newer version under other names, and read again.
+
+        For what can be made anew; see `read` for what it raises.
+        """
+        with self._guard:
+            for path in (self.path, self.good_path):
+                if path.exists():
+                    rename(path, _free_name(path, f"version-{found.fields['found']}"))
+        _LOGGER.warning("%s Kept under another name, as it can be made anew", found)
+        return self.read()
+
     def lock(self) -> contextlib.AbstractContextManager[int]:
         """Own the folder of this store; see lock_folder."""
         return lock_folder(self.path.parent)
@@ -167,8 +199,8 @@ class YamlStore(Generic[T]):
     def read(self) -> T:
         """Return the stored value, from the good copy if need be, else an empty one.
 
-        Raises StateFromFutureError and StateNotReadableError; damage is no error but
-        logged, kept beside the file and told in `damage`.
+        Raises StateFromFutureError, StateNotMigratedError and StateNotReadableError;
+        damage is no error but logged, kept beside the file and told in `damage`.
         """
         with self._guard:
             self.damage = None
@@ -177,7 +209,7 @@ class YamlStore(Generic[T]):
             try:
                 found = self._read_file(self.path)
             except _DamagedError as err:
-                return self._recover(str(err))
+                return self._recover(err)
             if found is None:
                 return self._recover(None)
             self._refresh_spare(found)
@@ -234,24 +266,40 @@ class YamlStore(Generic[T]):
         try:
             value = self._load(self._schema(self._migrate(data, version)))
         except (vol.Invalid, ValueError, HearthgateError) as err:
-            raise _DamagedError(f"it has a wrong value: {err}") from err
+            raise self._wrong(version, f"it has a wrong value: {err}") from err
         return _Read(value, raw, version)
+
+    def _wrong(self, version: int, reason: str) -> _DamagedError:
+        wrong = _DamagedError(reason)
+        wrong.older = version if version < self._version else None
+        return wrong
 
     def _version_of(self, path: Path, data: dict[str, Any]) -> int:
         version = data.pop("version", None)
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             raise _DamagedError(f"its version is {version!r}, not a number from 1")
         if version > self._version:
-            raise StateFromFutureError(path=path, found=version, known=self._version)
+            raise StateFromFutureError(
+                path=path,
+                found=version,
+                known=self._version,
+                copies=self._kept_of(self._version),
+            )
         return version
+
+    def _kept_of(self, version: int) -> str:
+        """Return the names of the files that were kept of a version, for a hint."""
+        kept = self.path.parent.glob(f"{self.path.name}.version-{version}*")
+        names = " or ".join(sorted(one.name for one in kept))
+        return f", {names}" if names else ""
 
     def _migrate(self, data: dict[str, Any], version: int) -> dict[str, Any]:
         for step in range(version, self._version):
             try:
                 data = self._migrations[step](data)
             except (LookupError, TypeError, AttributeError) as err:
-                raise _DamagedError(
-                    f"it can't be brought from version {step} to {step + 1}: {err!r}"
+                raise self._wrong(
+                    version, f"version {step} can't be made {step + 1}: {err!r}"
                 ) from err
         return data
 
@@ -260,22 +308,36 @@ class YamlStore(Generic[T]):
         self._older = found if found.version < self._version else None
         return found.value
 
-    def _recover(self, reason: str | None) -> T:
-        """Start from the spare; reason says what is wrong with the file, None: gone."""
+    def _recover(self, wrong: _DamagedError | None) -> T:
+        """Start from the spare; `wrong` says what the file has, None: it is gone."""
         try:
             spare = self._read_file(self.good_path)
         except _DamagedError as err:
+            self._refuse_older(wrong, err)
             kept = self._set_aside(self.good_path)
-            if reason is None:
+            if wrong is None:
                 return self._report(self.good_path, str(err), kept, None)
-            reason = f"{reason}; so is {self.good_path.name}: {err}"
+            wrong = _DamagedError(f"{wrong}; so is {self.good_path.name}: {err}")
             spare = None
-        if reason is not None:
+        if wrong is not None:
+            if spare is None:
+                self._refuse_older(wrong)
             kept = self._set_aside(self.path)
-            self._report(self.path, reason, kept, spare)
+            self._report(self.path, str(wrong), kept, spare)
         elif spare is not None:
             _LOGGER.warning("%s is missing, using %s", self.path, self.good_path)
         return self._empty() if spare is None else self._use(spare)
+
+    def _refuse_older(self, *found: _DamagedError | None) -> None:
+        """Touch nothing if an earlier Hearthgate may read what this one can't."""
+        for wrong in found:
+            if wrong is not None and wrong.older is not None:
+                raise StateNotMigratedError(
+                    path=self.path,
+                    found=wrong.older,
+                    known=self._version,
+                    reason=wrong,
+                )
 
     def _report(
         self, path: Path, reason: str, kept: Path | None, spare: _Read[T] | None

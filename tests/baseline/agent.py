@@ -96,7 +96,10 @@ class Agent:
             socket.create_connection((self.host, self.port), DEADLINE_S) as raw,
             context.wrap_socket(raw, server_hostname=wire.CONTROL_NAME) as tls,
         ):
-            return x509.load_der_x509_certificate(tls.getpeercert(binary_form=True))
+            der = tls.getpeercert(binary_form=True)
+            if der is None:
+                raise wire.BrokenError("no certificate")
+            return x509.load_der_x509_certificate(der)
 
     async def __aenter__(self) -> Self:
         client = await self._stack.enter_async_context(await self._client())

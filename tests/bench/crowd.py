@@ -1,16 +1,20 @@
 """A thousand homes and ten thousand idle visitors on one relay: memory, and a restart.
 
-    python -m tests.bench.crowd [--homes 1000] [--visitors 10000]
+    python -m tests.bench.crowd [--homes 1000] [--visitors 10000] [--channels 4]
 
     this process: fake agents, four parked channels each ──▶ relay ◀── idle visitors
 
 The agents speak the real protocol and come back as the real ones do. The relay is the
 real process; its data folder is written at once, because pairing a thousand homes one
-by one would measure the disk. Needs 30,000 descriptors: `ulimit -n 65536`.
+by one would measure the disk. All of it needs 27,000 open files in each of the two
+processes (`ulimit -n 32768`). Where the system allows fewer, as many visitors come as
+fit, and what the others would have taken is worked out from those.
 """
 
 import asyncio
 import base64
+from collections import Counter
+from collections.abc import Awaitable
 import contextlib
 import json
 from pathlib import Path
@@ -35,18 +39,22 @@ from hearthgate.relay.relay import open_keys, open_registry
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.tasks import Tasks
 from hearthgate.wire.channel import write_preamble
-from hearthgate.wire.constants import FALLBACK_CONTROL_NAME
+from hearthgate.wire.constants import CONTROL_NAME
 from tests.harness.attacks import dial
 from tests.harness.hearthgate import RelayProcess
+from tests.harness.usage import resident_kib
 from tests.unit.wire import hellos
 
 LOOPBACK = "127.0.0.1"
-_CHANNELS = 4
 # One address may have 512 connections (visitors_per_address_max).
 _ADDRESSES = [f"127.1.0.{number}" for number in range(1, 21)]
 _COME_BACK_WITHIN_S = 0.2
 _CONNECTS_AT_ONCE = 50
 _DEADLINE_S = 120.0
+_ARRIVALS_MAX = 1000  # leaves more open files to visitors than the default
+_PLAIN_MAX = 100
+_OWN = 800  # the relay's or this process' own, and visitors who come and go
+_MB = 1_000_000
 
 
 def name(number: int) -> str:
@@ -57,8 +65,8 @@ def name(number: int) -> str:
 def furnish(data: Path, homes: int, pems: Path) -> list[Path]:
     """Write a relay's data folder with so many homes; return their keys."""
     settings = RelaySettings(data=data)
-    keys = open_keys(data)
     registry = open_registry(settings, time.time)
+    keys = open_keys(data, registry)
     made, paths = [], []
     for number in range(homes):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -88,14 +96,12 @@ def furnish(data: Path, homes: int, pems: Path) -> list[Path]:
 class Agent:
     """One fake home. Serves a visitor by one byte and then by silence."""
 
-    def __init__(
-        self, number: int, pem: Path, port: int, gate: asyncio.Semaphore
-    ) -> None:
+    def __init__(self, number: int, pem: Path, port: int, channels: int) -> None:
         self.connected = asyncio.Event()
         self.sessions = 0
         self._name = name(number)
         self._port = port
-        self._gate = gate
+        self._channels = channels
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._context.check_hostname = False
         self._context.verify_mode = ssl.CERT_NONE
@@ -131,7 +137,7 @@ class Agent:
         async with client.ws_connect(
             f"wss://{LOOPBACK}:{self._port}/v1/control",
             ssl=self._context,
-            server_hostname=FALLBACK_CONTROL_NAME,
+            server_hostname=CONTROL_NAME,
             autoping=True,
         ) as control:
             hello = {"type": "hello", "protocols": [1], "software": "crowd"}
@@ -142,7 +148,7 @@ class Agent:
             publish = {"type": "publish", "id": 1, "hostnames": [self._name]}
             await control.send_json(publish)
             self._serial = 0
-            for _ in range(_CHANNELS):
+            for _ in range(self._channels):
                 await self._park(session, key)
             self._backoff.succeeded()
             async for frame in control:
@@ -248,10 +254,20 @@ class Idle:
             sock.close()
 
 
-def megabytes(pid: int) -> float:
-    """Return the resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1000
+def memory(pid: int, what: str = "VmRSS") -> int:
+    """Return the resident memory of a process, in bytes."""
+    return resident_kib(pid, what) * 1024
+
+
+def fitting(homes: int, visitors: int, channels: int) -> int:
+    """Return how many of the visitors fit into the files that may be open."""
+    allowed = allow_many_descriptors()
+    left = allowed - homes * (channels + 1) - _ARRIVALS_MAX - _PLAIN_MAX - _OWN
+    fit = max(0, min(visitors, left // 2))
+    if fit < visitors:
+        say("open files that the system allows a process", f"{allowed:,}")
+        say("visitors that fit beside the homes", f"{fit:,} of {visitors:,}")
+    return fit
 
 
 async def back(agents: list[Agent], sessions: int) -> float:
@@ -275,14 +291,18 @@ def _client(address: str) -> ClientSession:
     return ClientSession(connector=connector)
 
 
-async def measure(relay: RelayProcess, pems: list[Path], visitors: int) -> None:
+async def measure(
+    relay: RelayProcess, pems: list[Path], visitors: int, channels: int
+) -> None:
     """Run the whole simulation."""
-    gate = asyncio.Semaphore(_CONNECTS_AT_ONCE)
     agents = [
-        Agent(number, pem, relay.https_port, gate) for number, pem in enumerate(pems)
+        Agent(number, pem, relay.https_port, channels)
+        for number, pem in enumerate(pems)
     ]
     idle = Idle(relay.https_port, len(agents))
-    say("memory, nobody there", f"{megabytes(relay.pid):.0f} MB")
+    fit = fitting(len(agents), visitors, channels)
+    empty = memory(relay.pid)
+    say("memory, nobody there", f"{empty / _MB:.0f} MB")
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(_client(one)) for one in _ADDRESSES]
         tasks = [
@@ -291,9 +311,17 @@ async def measure(relay: RelayProcess, pems: list[Path], visitors: int) -> None:
         ]
         try:
             say(f"{len(agents)} homes connected", f"{await back(agents, 1):.1f} s")
-            say("memory, homes", f"{megabytes(relay.pid):.0f} MB")
-            await idle.fill(visitors)
-            say(f"memory, {visitors} visitors", f"{megabytes(relay.pid):.0f} MB")
+            at_home = memory(relay.pid)
+            say(f"memory, {len(agents):,} homes", f"{at_home / _MB:.0f} MB")
+            say("  each", f"{(at_home - empty) / len(agents) / 1000:.1f} kB")
+            await idle.fill(fit)
+            with_all = memory(relay.pid)
+            each = (with_all - at_home) / max(1, fit)
+            say(f"memory, {fit:,} visitors too", f"{with_all / _MB:.0f} MB")
+            say("  each", f"{each / 1000:.1f} kB")
+            if fit < visitors:
+                told = (at_home + each * visitors) / _MB
+                say(f"  worked out for {visitors:,}", f"{told:.0f} MB")
             await restarts(relay, agents, idle, tasks)
         finally:
             for task in tasks:
@@ -315,42 +343,60 @@ async def restarts(
         idle.refused.clear()
         await asyncio.sleep(2)
         wanted = [one.sessions + 1 for one in agents]
+        said = len(relay.log)
         began = time.perf_counter()
-        await act(relay)
+        gone = await act(relay)
         await back(agents, min(wanted))
         say(f"{what}: all homes back", f"{time.perf_counter() - began:.1f} s")
+        await gone
         waits = sorted(idle.waits_s)
         say(
             f"{what}: new visitors served, refused, longest",
             f"{len(waits)}, {len(idle.refused)}, {waits[-1] * 1000:.0f} ms",
         )
-        say(f"{what}: memory", f"{megabytes(relay.pid):.0f} MB")
+        for why, count in Counter(idle.refused).most_common(3):
+            say("  refused", f"{count} times {why}")
+        for line in relay.log[said:].splitlines():
+            if "Refused: " in line:
+                say("  the relay's log", line.partition("Refused: ")[2])
+        say(f"{what}: memory", f"{memory(relay.pid) / _MB:.0f} MB")
+        most = memory(relay.pid, "VmHWM") / _MB
+        say(f"{what}: the most it ever took", f"{most:.0f} MB")
 
 
-async def _take_over(relay: RelayProcess) -> None:
+async def _take_over(relay: RelayProcess) -> Awaitable[None]:
+    """Return what waits for the end of the old process."""
     old = await relay.replace()
-    await old.wait()
+    return old.wait()
 
 
-async def _kill(relay: RelayProcess) -> None:
+async def _kill(relay: RelayProcess) -> Awaitable[None]:
     relay.kill()
     await relay.start_again()
+    return asyncio.sleep(0)
 
 
 @click.command()
 @click.option("--homes", default=1000, show_default=True)
 @click.option("--visitors", default=10_000, show_default=True)
-def main(homes: int, visitors: int) -> None:
+@click.option("--channels", default=4, show_default=True, help="parked, of each home")
+def main(homes: int, visitors: int, channels: int) -> None:
     """Run the simulation and print what it saw."""
-    allow_many_descriptors()
+    environment = {
+        # The default is five minutes. A second would cut who has no first byte yet,
+        # because all the agents of this one process are busy coming back.
+        "HEARTHGATE_LINGER": "15",
+        "HEARTHGATE_LIMITS__ARRIVALS_MAX": str(_ARRIVALS_MAX),
+        "HEARTHGATE_LIMITS__PLAIN_CONNECTIONS_MAX": str(_PLAIN_MAX),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        relay = RelayProcess(environment={"HEARTHGATE_LINGER": "1"})
+        relay = RelayProcess(environment=environment)
         pems = furnish(relay.data, homes, Path(folder))
         with (
             relay,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.run(measure(relay, pems, visitors))
+            runner.run(measure(relay, pems, visitors, channels))
 
 
 if __name__ == "__main__":

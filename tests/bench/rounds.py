@@ -1,16 +1,18 @@
 """Run everything in an order that is fair to all ways.
 
-    fresh    each way is started and weighed at once, before any load
-    warm     a short load and one transfer per way, thrown away
+    weigh    each way, fresh, before any load
     rounds   load by load, and for each load way by way, so that the values of a ratio
              lie seconds apart; each round begins with another way
 
-All ways' processes stay up meanwhile; idle ones cost nothing that can be measured.
+A way runs only while it is measured, in a folder of its own: one that has nothing to do
+may still take a share of the machine. A short load of the same kind warms it up first.
 """
 
 from collections.abc import Callable, Iterator
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+import tempfile
 
 from tests.bench.loads import Measured, Visitors
 from tests.bench.memory import weigh_way
@@ -21,6 +23,8 @@ from tests.bench.scene import Scene
 from tests.bench.ways import WAYS, Way, WayName
 
 __all__ = ["Plan", "run"]
+
+_WARM_S = 1.0
 
 Say = Callable[[str], None]
 
@@ -37,47 +41,38 @@ class Plan:
 
 
 @contextlib.contextmanager
-def _running(scene: Scene, name: WayName) -> Iterator[tuple[Way, int]]:
-    way = WAYS[name](scene)
-    try:
-        yield way, way.start()
-    finally:
-        way.stop()
+def _running(scene: Scene, name: WayName) -> Iterator[tuple[Scene, Way, int]]:
+    """Run one way in a fresh folder: its scene, itself, the port of its visitors."""
+    with tempfile.TemporaryDirectory(dir=scene.folder, prefix=name) as folder:
+        own = replace(scene, folder=Path(folder))
+        way = WAYS[name](own)
+        try:
+            yield own, way, way.start()
+        finally:
+            way.stop()
 
 
 def run(plan: Plan, scene: Scene, say: Say) -> Results:
     """Run the plan. What fails is noted, and the rest goes on."""
     results = Results()
-    with contextlib.ExitStack() as stack:
-        ports: dict[WayName, int] = {}
+    if MEMORY in plan.loads:
         for name in plan.ways:
-            say(f"start {name}")
+            say(f"memory: {name}")
             try:
-                way, ports[name] = stack.enter_context(_running(scene, name))
+                with _running(scene, name) as (own, way, port):
+                    results.memory[name] = weigh_way(own, way, port, plan.visitors)
             except BenchError as err:
-                results.failures.append(f"{name} did not start: {err}")
-                continue
-            if MEMORY in plan.loads:
-                say(f"memory: {name}")
+                results.failures.append(f"{name}, memory: {err}")
+    for number in range(plan.rounds):
+        for load in (load for load in plan.loads if load != MEMORY):
+            for name in _turn(plan.ways, number):
+                say(f"round {number + 1} of {plan.rounds}, {load}: {name}")
                 try:
-                    results.memory[name] = weigh_way(
-                        scene, way, ports[name], plan.visitors
-                    )
+                    measured = _measure(plan, scene, name, load)
                 except BenchError as err:
-                    results.failures.append(f"{name}, memory: {err}")
-        crowds = {
-            name: Visitors(scene, port, seconds=plan.seconds)
-            for name, port in ports.items()
-        }
-        loads = [load for load in plan.loads if load != MEMORY]
-        if loads:
-            _warm(scene, ports, say)
-        for number in range(plan.rounds):
-            for load in loads:
-                for name in _turn(tuple(ports), number):
-                    say(f"round {number + 1} of {plan.rounds}, {load}: {name}")
-                    measured = _measure(crowds[name], load, name, results)
-                    results.add(name, load, measured)
+                    results.failures.append(f"{name}, {load}: {err}")
+                    measured = None
+                results.add(name, load, measured)
     return results
 
 
@@ -86,21 +81,9 @@ def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
     return ways[first:] + ways[:first]
 
 
-def _warm(scene: Scene, ports: dict[WayName, int], say: Say) -> None:
-    for name, port in ports.items():
-        say(f"warm up {name}")
-        visitors = Visitors(scene, port, seconds=1)
-        with contextlib.suppress(BenchError):  # it fails again where it counts
-            visitors.keep_alive()
-            visitors.download()
-
-
-def _measure(
-    visitors: Visitors, load: str, name: WayName, results: Results
-) -> Measured | None:
-    try:
-        measured: Measured = getattr(visitors, load)()
-    except BenchError as err:
-        results.failures.append(f"{name}, {load}: {err}")
-        return None
-    return measured
+def _measure(plan: Plan, scene: Scene, name: WayName, load: str) -> Measured:
+    with _running(scene, name) as (own, _, port):
+        for seconds in (_WARM_S, plan.seconds):
+            visitors = Visitors(own, port, seconds=seconds)
+            measured: Measured = getattr(visitors, load)()
+        return measured

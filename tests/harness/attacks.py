@@ -6,13 +6,16 @@ measures what its visitors notice. No pytest here.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 import contextlib
+import itertools
 import random
 import socket
 import struct
 
 from hearthgate.wire.channel import write_preamble
+from hearthgate.wire.constants import CONTROL_NAME
 from tests.unit.wire import hellos
 
 LOOPBACK = "127.0.0.1"
@@ -20,6 +23,9 @@ ATTACKER = "127.0.0.66"
 _LINGER_RESET = struct.pack("ii", 1, 0)  # closing sends a reset
 _DIALS_AT_ONCE = 200
 _DEADLINE_S = 60.0
+_ANSWER_S = 10.0
+
+DIALLED: Counter[int] = Counter()  # by port: how hard an attack was
 
 Attack = Callable[[int], Awaitable[None]]  # gets the port
 
@@ -34,6 +40,7 @@ async def dial(port: int, said: bytes = b"", source: str = ATTACKER) -> socket.s
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
         await loop.sock_connect(sock, (LOOPBACK, port))
+        DIALLED[port] += 1
         if said:
             await loop.sock_sendall(sock, said)
     except BaseException:
@@ -104,24 +111,50 @@ async def one_address(port: int, *, count: int = 2000) -> None:
         await asyncio.sleep(0)
 
 
-async def unknown_names(port: int, *, count: int = 1000) -> None:
-    """Ask for names that nobody has published, as fast as it goes."""
+async def _at_full_speed(
+    port: int, said: Iterable[bytes], *, is_answered: bool = False
+) -> None:
+    """Say each on a connection of its own, fifty at a time; perhaps wait for words."""
     loop = asyncio.get_running_loop()
-    rng = random.Random(1)
-    gate = asyncio.Semaphore(50)
+    every = iter(said)
 
-    async def one() -> None:
-        name = f"{rng.randrange(1 << 40):x}.home.example.com"
-        async with gate:
+    async def some() -> None:
+        for one in every:
             with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(10):
-                    sock = await dial(port, hellos.hello(name))
+                async with asyncio.timeout(_ANSWER_S):
+                    sock = await dial(port, one)
                     with contextlib.closing(sock):
-                        await loop.sock_recv(sock, 100)
+                        if is_answered:
+                            await loop.sock_recv(sock, 100)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(count):
-            tasks.create_task(one(), name="attack")
+        for _ in range(50):
+            tasks.create_task(some(), name="attack")
+
+
+async def unknown_names(port: int, *, count: int = 1000) -> None:
+    """Ask for names that nobody has published, as fast as it goes."""
+    rng = random.Random(1)
+    said = (
+        hellos.hello(f"{rng.randrange(1 << 40):x}.home.example.com")
+        for _ in range(count)
+    )
+    await _at_full_speed(port, said, is_answered=True)
+
+
+async def begun_handshakes(port: int, *, count: int = 1000) -> None:
+    """Begin the TLS handshake of a home and leave once the relay has done its part.
+
+    Costs the relay a signature each, and whoever asks next to nothing.
+    """
+    hello = hellos.openssl_hello(CONTROL_NAME)
+    await _at_full_speed(port, itertools.repeat(hello, count), is_answered=True)
+
+
+async def requests(port: int, *, count: int = 1000) -> None:
+    """Ask port 80 for what is not there, as fast as it goes."""
+    said = b"GET / HTTP/1.1\r\nHost: nobody.example.com\r\n\r\n"
+    await _at_full_speed(port, itertools.repeat(said, count), is_answered=True)
 
 
 # What scanners send: no more than the first bytes of many protocols.
@@ -150,10 +183,14 @@ PROBES = (
 async def port_scan(port: int, *, rounds: int = 20) -> None:
     """Say what scanners say, and random bytes."""
     rng = random.Random(2)
-    for _ in range(rounds):
-        for probe in (*PROBES, rng.randbytes(rng.randrange(1, 3000))):
-            with contextlib.suppress(OSError):
-                (await dial(port, probe)).close()
+    await _at_full_speed(
+        port,
+        (
+            said
+            for _ in range(rounds)
+            for said in (*PROBES, rng.randbytes(rng.randrange(1, 3000)))
+        ),
+    )
 
 
 async def truncated_preambles(port: int, *, rounds: int = 5) -> None:
@@ -173,7 +210,7 @@ async def truncated_preambles(port: int, *, rounds: int = 5) -> None:
 async def guessed_tickets(port: int, *, count: int = 1000) -> None:
     """Park channels with sessions and keys that are guessed."""
     rng = random.Random(3)
-    for _ in range(count):
-        preamble = write_preamble(rng.randbytes(16), 1, rng.randbytes(32))
-        with contextlib.suppress(OSError):
-            (await dial(port, preamble)).close()
+    await _at_full_speed(
+        port,
+        (write_preamble(rng.randbytes(16), 1, rng.randbytes(32)) for _ in range(count)),
+    )

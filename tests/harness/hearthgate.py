@@ -49,8 +49,14 @@ class Process:
     """One `hearthgate` process with its data folder and log file."""
 
     def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        prefix: Sequence[str] = (),
     ) -> None:
+        """Run a command of ours. prefix: a program that becomes it."""
+        self._prefix = prefix
         self.folder = Path(tempfile.mkdtemp(prefix="hearthgate-"))
         self.data = self.folder / "data"
         self.log_path = self.folder / "log"
@@ -93,11 +99,20 @@ class Process:
             self.stop()
             raise
 
+    async def start_again(self, *more: str) -> None:
+        """Start without blocking the loop. Raises ProcessError."""
+        self._launch(more)  # by this thread, with which it would end
+        await asyncio.to_thread(self._wait_until_ready)
+
     def _launch(self, more: Sequence[str] = ()) -> None:
         self._log_from = len(self.log) if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "hearthgate", *self._arguments, *more],
+                [
+                    *self._prefix,
+                    *(sys.executable, "-m", "hearthgate"),
+                    *(*self._arguments, *more),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -121,6 +136,10 @@ class Process:
                 raise ProcessError(f"did not become ready:\n{self.log[-4000:]}")
             time.sleep(0.02)
         return found
+
+    def change(self, environment: Mapping[str, str]) -> None:
+        """Give it more settings from its next start on."""
+        self._environment = {**self._environment, **environment}
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -173,8 +192,12 @@ class RelayProcess(Process):
         address: str = "127.0.0.1",
         environment: Mapping[str, str] | None = None,
         http_port: int = 0,
+        open_files_max: int | None = None,
     ) -> None:
-        """Reach it at `address`; the port is added once it is known."""
+        """Reach it at `address`; the port is added once it is known.
+
+        open_files_max: what the system allows it, fewer than this process has.
+        """
         self.https_port = 0
         self.http_port = http_port
         self._address = address
@@ -185,6 +208,7 @@ class RelayProcess(Process):
                 "HEARTHGATE_PUBLIC_ADDRESSES": "127.0.0.1",
                 **(environment or {}),
             },
+            prefix=("prlimit", f"--nofile={open_files_max}") if open_files_max else (),
         )
 
     @property
@@ -206,8 +230,7 @@ class RelayProcess(Process):
     async def start_again(self, *more: str) -> None:
         """Start without blocking the loop. Raises ProcessError."""
         self._keep_ports()
-        self._launch(more)  # by this thread, with which it would end
-        await asyncio.to_thread(self._wait_until_ready)
+        await super().start_again(*more)
 
     async def replace(self) -> "Replaced":
         """Let a new process take over, and wait until it serves; return the old one."""
@@ -438,9 +461,3 @@ def children(pid: int) -> Iterator[tuple[int, str]]:
             )
             if int(rest.split()[1]) == pid and rest.split()[0] != "Z":
                 yield int(folder.name), name
-
-
-def resident_kib(pid: int) -> int:
-    """Return the memory of a process that is its own."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0])

@@ -73,6 +73,7 @@ class PebbleSettings:
     always_valid: bool = False  # True: believes every proof without looking
     external_account: tuple[str, str] | None = None  # kid and HMAC key (base64url)
     blocked_domains: tuple[str, ...] = ()  # refused as rejectedIdentifier
+    validity_s: int | None = None  # of what it signs; None: five years
     http_port: int | None = None  # where proofs are looked for; None: a free one
     tls_port: int | None = None
 
@@ -189,6 +190,8 @@ class Pebble:
             "externalAccountBindingRequired": False,
             "domainBlocklist": list(self.settings.blocked_domains),
         }
+        if self.settings.validity_s is not None:
+            settings["certificateValidityPeriod"] = self.settings.validity_s
         if self.settings.external_account:
             kid, hmac_key = self.settings.external_account
             settings["externalAccountBindingRequired"] = True

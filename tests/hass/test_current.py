@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from aiohttp import ClientSession, ClientTimeout, StreamReader, WSMsgType
 import pytest
 
-from tests.harness.hearthgate import Json, RelayProcess, resident_kib
+from tests.harness.hearthgate import Json, RelayProcess
 from tests.harness.homeassistant import OWNER, PASSWORD
+from tests.harness.usage import resident_kib
 from tests.harness.webservice import WebService
 from tests.hass.backups import Backup, digest
 from tests.hass.conftest import HOSTNAME, Household

@@ -51,7 +51,7 @@ class Image:
         kind, *command = self.config["Healthcheck"]["Test"]
         if kind != "CMD":
             raise ValueError(kind)
-        return command
+        return [str(word) for word in command]
 
 
 class Container:

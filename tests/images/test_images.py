@@ -8,11 +8,13 @@ Pebble proves through the relay image's port 80. Only the bases are not the real
 from collections.abc import AsyncIterator, Iterator
 import contextlib
 from dataclasses import dataclass
+import json
 import os
 from pathlib import Path
 import re
 import signal
 import ssl
+import subprocess
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, UnixConnector
 import pytest
@@ -27,6 +29,7 @@ from tests.images.container import Container, Image, words
 
 ROOT = Path(__file__).parents[2]
 RELAY, HOME = Image.load("relay"), Image.load("home")
+FOLDER = Path(os.environ["HEARTHGATE_IMAGES"])
 HOSTNAME = "web.home.example.com"
 
 
@@ -258,3 +261,41 @@ def test_an_image_runs_exactly_the_locked_versions(image: Image) -> None:
 def _name(text: str) -> str:
     name, _, version = text.rpartition("-")
     return f"{re.sub('[-_.]+', '-', name).lower()}-{version}"
+
+
+@pytest.mark.parametrize("image", [RELAY, HOME], ids=["relay", "home"])
+def test_byte_code_is_valid_whatever_time_its_source_seems_to_have(
+    image: Image,
+) -> None:
+    """What had a time in it was invalid in the image, and compiled at every start."""
+    found = list((image.root / "opt/hearthgate/lib").rglob("*.pyc"))
+    assert found
+    unchecked_hash = (1).to_bytes(4, "little")  # PEP 552
+    assert [one for one in found if one.read_bytes()[4:8] != unchecked_hash] == []
+
+
+def test_two_builds_give_the_same_layers_and_settings() -> None:
+    """Not the same number: buildah notes in which container it has built."""
+    first, second = (
+        json.loads((FOLDER / f"{name}.json").read_text())["OCIv1"]
+        for name in ("home", "again")
+    )
+    assert first["rootfs"]["diff_ids"]
+    assert first == second
+
+
+@pytest.mark.parametrize("image", [RELAY, HOME], ids=["relay", "home"])
+def test_an_image_lists_all_packages_of_python_and_debian_that_it_has(
+    image: Image,
+) -> None:
+    told = json.loads((image.root / "usr/share/hearthgate/bom.cdx.json").read_text())
+    listed = {(one["name"], one["version"]) for one in told["components"]}
+    status = image.root / "var/lib/dpkg"
+    asked = ["dpkg-query", "--admindir", status, "-W", "-f", "${Package} ${Version}\n"]
+    debian = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    packages = image.root / "opt/hearthgate/lib/python3.13/site-packages"
+    python = [_name(one.stem) for one in packages.glob("*.dist-info")]
+    pairs = [line.split() for line in debian.splitlines()]
+    pairs += [one.rsplit("-", 1) for one in python]
+    assert listed == {(name, version) for name, version in pairs}
+    assert len(told["components"]) == len(pairs)

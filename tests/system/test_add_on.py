@@ -89,7 +89,7 @@ async def test_a_home_starts_without_its_supervisor_and_has_a_page_once_it_is_ba
     """The command line answers at once; visitors never depend on the Supervisor."""
     port = stand_in.own.pop("ingress_port")  # an answer that can't be used
     home = add_on(stand_in)
-    home._wait_until_ready = lambda: home._wait(  # type: ignore[method-assign]
+    home._wait_until_ready = lambda: home._wait(  # type: ignore[assignment,method-assign]
         lambda: home.socket.exists() or None
     )
     with home:

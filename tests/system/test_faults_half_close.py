@@ -174,7 +174,7 @@ async def test_50_mb_in_both_directions_survive_that_both_sides_end_at_once(
             send_all(visitor[1], up),
             send_all(edge[1], down),
         )
-    assert found[:2] == [up_expected, down_expected]
+    assert list(found[:2]) == [up_expected, down_expected]
 
 
 async def test_what_a_slow_reader_has_not_read_yet_survives_the_end_of_the_stream(

@@ -246,8 +246,9 @@ async def test_ports_of_one_home_cannot_be_granted_to_another(scene: Scene) -> N
 async def test_openssh_works_through_a_forward(scene: Scene, tmp_path: Path) -> None:
     sshd = shutil.which("sshd") or "/usr/sbin/sshd"
     for name in ("host", "visitor"):
-        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name]
-        await asyncio.to_thread(subprocess.run, make, check=True)
+        key = str(tmp_path / name)
+        make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key]
+        await asyncio.to_thread(subprocess.check_call, make)
     port = free_port()
     (tmp_path / "sshd_config").write_text(
         f"Port {port}\nListenAddress {LOOPBACK}\nHostKey {tmp_path}/host\n"

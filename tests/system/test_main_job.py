@@ -21,10 +21,10 @@ pytestmark = pytest.mark.keeps("processes")
 
 @contextlib.asynccontextmanager
 async def exposed(
-    scene: Scene, url: str, name: str, **wish: object
+    scene: Scene, url: str, name: str, *, hostname: str | None = None, **wish: object
 ) -> AsyncIterator[Json]:
     """Expose a service for one test."""
-    service = await scene.expose(url, name, **wish)
+    service = await scene.expose(url, name, hostname=hostname, **wish)
     try:
         yield service
     finally:

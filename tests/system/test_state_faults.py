@@ -15,6 +15,7 @@ import sys
 from aiohttp import ClientError
 import pytest
 
+from tests.harness.disk import Disk
 from tests.harness.hearthgate import ApiError, HomeProcess, Process, ProcessError
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
 
@@ -27,42 +28,6 @@ pytestmark = [
     pytest.mark.keeps("processes"),
     pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root"),
 ]
-
-
-class Disk:
-    """A small file system of our own below the data folder of a process."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @contextlib.contextmanager
-    def mounted(self) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700)
-        self._mount("-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs")
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", "--lazy", self._folder], check=True)
-
-    def _mount(self, *arguments: str) -> None:
-        subprocess.run(["mount", *arguments, self._folder], check=True)
-
-    def fill(self) -> None:
-        """Leave not one block."""
-        with (self._folder / "ballast").open("wb", buffering=0) as file:
-            for size in (1024 * 1024, 4096, 1):
-                with contextlib.suppress(OSError):
-                    while file.write(bytes(size)) == size:
-                        pass
-
-    def empty(self) -> None:
-        (self._folder / "ballast").unlink()
-
-    def read_only(self) -> None:
-        self._mount("-o", "remount,ro")
-
-    def writable(self) -> None:
-        self._mount("-o", "remount,rw")
 
 
 @pytest.fixture(scope="module")

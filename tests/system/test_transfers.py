@@ -7,12 +7,14 @@ import hashlib
 import random
 import socket
 import struct
+from typing import cast
 
 from aiohttp import web
 import pytest
 
-from tests.harness.hearthgate import Json, resident_kib
+from tests.harness.hearthgate import Json
 from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.usage import resident_kib
 
 MIB = 1024 * 1024
 LARGE = 300 * MIB
@@ -122,7 +124,7 @@ async def test_a_slow_reader_neither_starves_others_nor_fills_the_relay(
             stack.callback(writer.transport.abort)
             writer.write(request)
             assert await reader.readexactly(1)
-            writer.transport.pause_reading()
+            cast("asyncio.Transport", writer.transport).pause_reading()
         async with scene.visitor(hostname) as visitor:
             for _ in range(5):
                 params = {"bytes": str(10 * MIB)}

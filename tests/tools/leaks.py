@@ -91,9 +91,9 @@ def wait_for_end(look: Look, before: Collection[int]) -> list[str]:
     """
     deadline = time.monotonic() + PATIENCE_S
     left = _new(look, before)
-    if left:
-        gc.collect()
     while left and time.monotonic() < deadline:
+        # Each time anew: what a frame or a report still held at first may be free now.
+        gc.collect()
         time.sleep(POLL_S)
         left = _new(look, before)
     if look is processes:
@@ -122,6 +122,10 @@ def _stand(task: asyncio.Task[object]) -> str:
     return f"{task.get_name()} at {where}"
 
 
+def _lines(table: str) -> list[str]:
+    return Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+
+
 def _command(pid: int) -> str:
     with contextlib.suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -132,12 +136,16 @@ def _command(pid: int) -> str:
 
 def _ports(text: str) -> str:
     """Return the ports of a TCP or UDP socket, which /proc/net lists by inode."""
+    if "socket:[" not in text:
+        return ""
     inode = text.rpartition("socket:[")[2].removesuffix("]")
     for table in ("tcp", "tcp6", "udp", "udp6"):
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            for line in _lines(table):
                 fields = line.split()
                 if fields[9] == inode:
                     ours, theirs = (int(at[-4:], 16) for at in fields[1:3])
                     return f", {table} port {ours}, other side {theirs}"
-    return ""
+    if any(line.split()[6] == inode for line in _lines("unix")):
+        return ", a UNIX socket"
+    return ", reset or not connected yet"

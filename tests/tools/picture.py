@@ -3,10 +3,12 @@
     python -m tests.tools.picture
 
 Real parts throughout: services announced by mDNS, two of them switched on, Chromium.
-Writes docs/images/page.png and page-dark.png.
+Writes docs/images/page.png for the README, and a smaller one into DOCS.md itself: Home
+Assistant shows that file without a place from which a path could lead anywhere.
 """
 
 import asyncio
+import base64
 import contextlib
 from pathlib import Path
 
@@ -17,7 +19,10 @@ from tests.harness.mdns import Avahi
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.webservice import WebService
 
-_IMAGES = Path(__file__).resolve().parents[2] / "docs/images"
+_ROOT = Path(__file__).resolve().parents[2]
+_IMAGES = _ROOT / "docs/images"
+_DOCS = _ROOT / "DOCS.md"
+_DEFINITION = "[page]: "
 _PASSWORD = "correct horse battery staple"  # of the harness's homes
 _SERVICES = {
     "Photos": "_http._tcp",
@@ -28,15 +33,28 @@ _SERVICES = {
 _ON = {"Photos": None, "3D printer": {"username": "anna", "password": "not a guess"}}
 
 
-async def _take(scene: Scene, scheme: str, path: Path) -> None:
+# A third of what it would have as a PNG.
+_AS_WEBP = """async (png) => {
+  const image = new Image();
+  image.src = "data:image/png;base64," + png;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height];
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return canvas.toDataURL("image/webp", 0.85);
+}"""
+
+
+async def _take(scene: Scene, *, width: int, scale: float) -> tuple[bytes, str]:
+    """Return a picture of the page as PNG, and as WebP in an address."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=ARGUMENTS
         )
         page = await browser.new_page(
-            color_scheme="dark" if scheme == "dark" else "light",
-            viewport={"width": 900, "height": 800},
-            device_scale_factor=1.5,
+            color_scheme="light",
+            viewport={"width": width, "height": 400},
+            device_scale_factor=scale,
         )
         await page.goto(f"http://{LOOPBACK}:{scene.home.web_port}/")
         await page.get_by_label("Password").fill(_PASSWORD)
@@ -44,8 +62,17 @@ async def _take(scene: Scene, scheme: str, path: Path) -> None:
         for name in _SERVICES:
             await page.get_by_role("switch", name=f"{name} on the").wait_for()
         await page.locator("img").first.wait_for()
-        await page.screenshot(path=path, full_page=True)
+        png = await page.screenshot(full_page=True)
+        blank = await browser.new_page()
+        address = await blank.evaluate(_AS_WEBP, base64.b64encode(png).decode("ascii"))
         await browser.close()
+    return png, address
+
+
+def _embed(address: str) -> None:
+    """Put a picture into DOCS.md, below all that a person reads there."""
+    text = _DOCS.read_text().partition(_DEFINITION)[0].rstrip("\n")
+    _DOCS.write_text(f"{text}\n\n{_DEFINITION}{address}\n")
 
 
 async def main() -> None:
@@ -76,8 +103,10 @@ async def main() -> None:
                 lambda state: len(state["services"]) == len(_SERVICES) or None
             )
             _IMAGES.mkdir(exist_ok=True)
-            await _take(scene, "light", _IMAGES / "page.png")
-            await _take(scene, "dark", _IMAGES / "page-dark.png")
+            large, _ = await _take(scene, width=900, scale=1.5)
+            (_IMAGES / "page.png").write_bytes(large)
+            _, small = await _take(scene, width=640, scale=1.0)
+            _embed(small)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Supervisor: what its schema and its file search take. Linter: keys that it knows
 that none repeats its default. Neither can run here; their rules are written down below.
 """
 
+import base64
 import dataclasses
 from pathlib import Path
 import re
@@ -61,6 +62,11 @@ ELEMENT = re.compile(
     r"(bool|email|url|port|str(\(\d*,\d*\))?|password(\(\d*,\d*\))?"
     r"|int(\(\d*,\d*\))?|float(\([\d.]*,[\d.]*\))?|match\(.*\)|list\([^)]+\))\??"
 )
+FLAGS: dict[Any, Any] = {
+    vol.Optional(key): bool
+    for key, value in DEFAULTS.items()
+    if isinstance(value, bool)
+}
 SUPERVISOR = vol.Schema(
     {
         vol.Required("name"): vol.All(str, vol.Length(min=1)),
@@ -81,11 +87,7 @@ SUPERVISOR = vol.Schema(
         vol.Optional("options"): dict,
         vol.Optional("schema"): {str: vol.All(str, vol.Match(ELEMENT.pattern + "$"))},
         vol.Optional("privileged"): [str],
-        **{
-            vol.Optional(key): bool
-            for key, value in DEFAULTS.items()
-            if isinstance(value, bool)
-        },
+        **FLAGS,
     }
 )
 
@@ -213,6 +215,42 @@ def test_pictures_have_the_size_that_the_store_shows(
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", data[16:24]) == size
     assert len(data) < 50_000
+
+
+# What Home Assistant's frontend leaves of Markdown: any other tag is shown as text, and
+# any other address is taken out. No path of ours leads anywhere from there.
+SHOWN = {
+    *("a", "b", "blockquote", "br", "code", "details", "div", "em", "h1", "h2", "h3"),
+    *("hr", "i", "img", "li", "ol", "p", "pre", "span", "strong", "sub", "summary"),
+    *("sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
+ADDRESSES = ("https://", "http://", "mailto:", "data:image/")
+
+
+@pytest.mark.parametrize("name", ["README.md", "DOCS.md", "CHANGELOG.md"])
+def test_what_the_store_shows_has_no_tag_that_it_would_show_as_text(name: str) -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / name).read_text(), flags=re.DOTALL)
+    assert set(re.findall(r"</?([a-z][a-z0-9-]*)", text)) <= SHOWN
+
+
+@pytest.mark.parametrize("name", ["DOCS.md", "CHANGELOG.md"])
+def test_what_home_assistant_shows_has_only_links_that_lead_somewhere(
+    name: str,
+) -> None:
+    text = (ROOT / name).read_text()
+    found = re.findall(r"\]\(([^)\s]+)", text)
+    found += re.findall(r"^\[[^]]+\]: (\S+)", text, re.MULTILINE)
+    assert [one for one in found if not one.startswith(ADDRESSES)] == []
+
+
+def test_the_documentation_has_a_picture_in_itself() -> None:
+    text = (ROOT / "DOCS.md").read_text()
+    assert "][page]" in text
+    found = re.search(r"^\[page\]: data:image/webp;base64,(\S+)$", text, re.MULTILINE)
+    assert found is not None
+    picture = base64.b64decode(found[1], validate=True)
+    assert (picture[:4], picture[8:12]) == (b"RIFF", b"WEBP")
+    assert len(picture) < 50_000
 
 
 def test_git_knows_which_scripts_of_the_image_are_executable() -> None:

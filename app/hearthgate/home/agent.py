@@ -16,7 +16,7 @@ import random
 import socket
 from typing import Any
 
-from hearthgate.files import private_folder
+from hearthgate.files import StateNotWritableError, private_folder
 from hearthgate.home.certificates import (
     AcmeSettings,
     Answers,
@@ -63,6 +63,7 @@ from hearthgate.wire.channel import ChannelKind
 _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
+MACHINE_NAME = "machine"
 _PAGE_RETRY_S = 10.0  # while another process holds the port that ingress expects
 
 
@@ -93,6 +94,8 @@ class Agent:
             on_status=self._relay_changed,
             rng=rng,
             find_target=self._udp_target,
+            # In no backup: that is how a relay tells a restored home from its twin.
+            machine=_machine(data / MACHINE_NAME),
         )
         self._certificates = Certificates(
             private_folder(data / "certificates"),
@@ -420,6 +423,14 @@ def _acme_settings(settings: HomeSettings) -> AcmeSettings:
         dns_servers=tuple((one.host, one.port) for one in settings.dns_servers),
         external_account=account,
     )
+
+
+def _machine(path: Path) -> str:
+    try:
+        return lasting_id(path)
+    except StateNotWritableError as err:  # a full disk keeps nobody from serving
+        _LOGGER.warning("%s", err)
+        return ""
 
 
 def agent_socket(data: Path) -> Path:

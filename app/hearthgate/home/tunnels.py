@@ -40,8 +40,11 @@ class Tunnels:
         on_status: Callable[[str, TunnelStatus], None],
         rng: random.Random,
         find_target: Callable[[str, int], Target | None] = lambda _relay, _port: None,
+        machine: str = "",
     ) -> None:
+        """Say to relays that this is the given machine; see TunnelOptions."""
         self._find_target = find_target
+        self._machine = machine
         self.folder = folder
         self._options = options
         self._poller = poller
@@ -91,6 +94,7 @@ class Tunnels:
                 fingerprint=bytes.fromhex(relay.fingerprint),
                 channels_min=self._options.channels_min,
                 channels_max=self._options.channels_max,
+                machine=self._machine,
             ),
             Identity(self.folder / relay.id),
             poller=self._poller,

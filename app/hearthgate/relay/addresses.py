@@ -3,7 +3,7 @@
 An IPv6 /64 is one household and counts as one address (RFC 6177 §2).
 """
 
-from collections import Counter
+from collections.abc import Callable
 import ipaddress
 
 _PREFIX_BYTES = 8
@@ -12,20 +12,30 @@ _PREFIX_BYTES = 8
 class AddressBook:
     """Connections by address, and in total. Lives in one loop."""
 
-    def __init__(self, *, total_max: int, per_address_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        total_max: int,
+        per_address_max: int,
+        has_room: Callable[[], bool] | None = None,
+    ) -> None:
+        """has_room: asked for each connection that the numbers allow."""
         self.total = 0
+        self._has_room = has_room
         self._total_max = total_max
         self._per_address_max = per_address_max
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
 
     def enter(self, address: str) -> str:
         """Count one more connection; or say why not, and count nothing."""
         if self.total >= self._total_max:
             return "more connections than allowed in total"
         key = address_key(address)
-        count = self._counts[key]
+        count = self._counts.get(key, 0)
         if count >= self._per_address_max:
             return "more connections than allowed from one address"
+        if self._has_room is not None and not self._has_room():
+            return "more open files than the system allows"
         self._counts[key] = count + 1
         self.total += 1
         return ""

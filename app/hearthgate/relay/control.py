@@ -33,10 +33,12 @@ from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.keys import Keys, SignedHome, certificate_id
 from hearthgate.relay.limits import Limits
+from hearthgate.relay.machines import Machines
 from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
 from hearthgate.relay.requests import RequestLog
 from hearthgate.relay.sessions import Session, Sessions
+from hearthgate.relay.turns import Turns
 from hearthgate.tasks import Tasks
 from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
@@ -56,7 +58,11 @@ _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
 _PAIR_BODY_MAX_BYTES = 8 * 1024  # a request for a P-256 certificate is about 500
 _OUTBOX_MAX = 1024  # messages; an agent that lets so many pile up reads none
-FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
+FEATURES = (
+    messages.Feature.FORWARDS,
+    messages.Feature.DATAGRAMS,
+    messages.Feature.MACHINES,
+)
 _PAIR_BODY = vol.Schema(
     {
         "secret": vol.All(str, vol.Length(max=64)),
@@ -107,19 +113,31 @@ class ControlEndpoint:
             total_max=limits.control_connections_max,
             per_address_max=limits.control_connections_max,
         )
+        self._machines = Machines(registry, sessions)
         self._tasks = Tasks()
+        self._turns = Turns(self._start)
+
+    @property
+    def connections(self) -> int:
+        """How many there are, of homes and of strangers."""
+        return self._book.total
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
         """Take over a connection of which nothing was read yet."""
         why = self._book.enter(peer[0])
         if why:
-            self._counters.refuse(why, f"to the control endpoint, {peer[0]}")
+            self._counters.refuse(why, "to the control endpoint", address=peer[0])
             sock.close()
             return
-        self._tasks.start(self._serve(sock, peer), f"control of {peer[0]}")
+        self._turns.enter(sock, peer)
+
+    def _start(self, sock: socket.socket, peer: Endpoint) -> None:
+        self._tasks.start(self._serve(sock, peer), "a control connection")
 
     async def close(self) -> None:
         """End every connection."""
+        for peer in self._turns.close():
+            self._book.leave(peer[0])
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 
@@ -168,7 +186,7 @@ class ControlEndpoint:
         if not self._pairings.allow(address_key(request.remote or "")):
             self._counters.refuse("pairing too often", address=request.remote or "")
             raise PairingTooOftenError
-        secret, certificate_request = await _pair_body(request)
+        secret, certificate_request = read_pairing(await _read_body(request))
         signed: list[SignedHome] = []
 
         def sign(name: str) -> str:
@@ -274,18 +292,43 @@ class ControlEndpoint:
     async def _hold(
         self, home: Home, socket_: web.WebSocketResponse, request: web.BaseRequest
     ) -> None:
+        begun = await self._hello(home, socket_)
+        if begun is None:
+            return
+        hello, version = begun
+        self._guards[request.protocol].keep()
+        why_not = await self._machines.admit(home, hello)
+        if why_not is not None:
+            await socket_.send_str(messages.write_message(why_not))
+            self._counters.refuse("a second machine", why_not.message, home=home.name)
+            return
+        await self._session(home, hello, version, socket_, request)
+
+    async def _hello(
+        self, home: Home, socket_: web.WebSocketResponse
+    ) -> tuple[messages.Hello, int] | None:
+        """Return an agent's hello and the common version; None: it was sent away."""
         try:
             async with asyncio.timeout(self._limits.control_handshake_deadline_s):
                 hello = messages.read_message(await socket_.receive_str())
         except (TimeoutError, TypeError, messages.ControlMessageError) as err:
             self._counters.refuse("a session without a hello", str(err), home=home.name)
-            return
+            return None
         version = _common_version(hello)
         if not isinstance(hello, messages.Hello) or version is None:
             await socket_.send_str(messages.write_message(_update_needed()))
             self._counters.refuse("a session in another language", home=home.name)
-            return
-        self._guards[request.protocol].keep()
+            return None
+        return hello, version
+
+    async def _session(
+        self,
+        home: Home,
+        hello: messages.Hello,
+        version: int,
+        socket_: web.WebSocketResponse,
+        request: web.BaseRequest,
+    ) -> None:
         outbox: asyncio.Queue[messages.Message] = asyncio.Queue(_OUTBOX_MAX)
         transport = request.transport
 
@@ -303,8 +346,10 @@ class ControlEndpoint:
                 loop.call_later(_SHUTDOWN_S, transport.abort)
 
         # Stopping: it comes back to whoever serves then. Or it was revoked meanwhile.
-        if self._sessions.stopping or self._registry.home(home.id) is None:
+        now = self._registry.home(home.id)
+        if self._sessions.stopping or now is None:
             return
+        home = now
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
         session.features = frozenset(hello.features)
@@ -436,21 +481,22 @@ class ControlEndpoint:
         return messages.Done(message.id)
 
 
-async def _pair_body(request: web.BaseRequest) -> tuple[bytes, str]:
+def read_pairing(raw: bytes) -> tuple[bytes, str]:
+    """Return secret and certificate request. Raises RequestInvalidError."""
     try:
-        body: Any = _PAIR_BODY(json.loads(await _read_body(request)))
+        body: Any = _PAIR_BODY(json.loads(raw))
         return base64.b64decode(body["secret"], validate=True), body["request"]
     except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
         raise RequestInvalidError(reason=str(err)) from err
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
-    """Return a body of a bounded size. Raises ValueError."""
+    """Return a body of a bounded size. Raises RequestInvalidError."""
     raw = bytearray()
     async for chunk in request.content.iter_any():
         raw += chunk
         if len(raw) > _PAIR_BODY_MAX_BYTES:
-            raise ValueError("its body is too long")
+            raise RequestInvalidError(reason="its body is too long")
     return bytes(raw)
 
 

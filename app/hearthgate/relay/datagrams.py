@@ -201,14 +201,14 @@ class Datagrams:
             tag = tag_of(datagram)
             link = self._links.get(tag) if tag else None
             if link is None:
-                self._counters.refuse("a datagram of no session", address[0])
+                self._counters.refuse("a datagram of no session", address=address[0])
                 continue
             replayed = link.opener.replayed
             message = link.opener.open(datagram)
             if message is None:
                 again = link.opener.replayed > replayed
                 why = "a replayed datagram" if again else "a forged datagram"
-                self._counters.refuse(why, address[0])
+                self._counters.refuse(why, address=address[0])
                 continue
             if link.opener.is_newest(datagram):
                 link.sock, link.address = sock, address
@@ -331,7 +331,9 @@ class Datagrams:
         limits = self._limits
         home = port.presence.home.name
         if self._addresses[who] >= limits.flows_per_address_max:
-            self._counters.refuse("more flows than allowed from one address", address)
+            self._counters.refuse(
+                "more flows than allowed from one address", address=address
+            )
             return None
         of_home = sum(
             len(one.flows) for one in self._ports if one.presence is port.presence

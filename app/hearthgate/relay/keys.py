@@ -16,7 +16,7 @@ from pathlib import Path
 import ssl
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -30,6 +30,7 @@ from hearthgate.wire.constants import CONTROL_NAME
 _LIFETIME = dt.timedelta(days=365 * 30)
 _CLOCK_SKEW = dt.timedelta(days=2)
 _REQUEST_MAX_CHARACTERS = 4096
+_UNREADABLE = (ValueError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 def fingerprint(key: ec.EllipticCurvePublicKey) -> bytes:
@@ -196,7 +197,7 @@ def _request_key(request_pem: str) -> ec.EllipticCurvePublicKey:
         )
         key = request.public_key()
         valid = request.is_signature_valid
-    except (ValueError, InvalidSignature) as err:
+    except _UNREADABLE as err:
         raise CertificateRequestInvalidError(reason="it is unreadable") from err
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise CertificateRequestInvalidError(reason="its key is no P-256 key")

@@ -21,6 +21,7 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.requests import RequestLog
+from hearthgate.relay.turns import Turns
 from hearthgate.tasks import Tasks
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
 from hearthgate.wire.proxy import Endpoint
@@ -52,6 +53,7 @@ class PlainPort:
         self._https_port = https_port
         self._book = book
         self._tasks = Tasks()
+        self._turns = Turns(self._start)
         self._handlers = web.Server(
             self._answer,
             max_line_size=limits.plain_request_max_bytes,
@@ -64,11 +66,16 @@ class PlainPort:
 
     async def close(self) -> None:
         """Close every connection."""
+        for peer in self._turns.close():
+            self._book.leave(peer[0])
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
         """Take over an accepted connection, counted in the book."""
+        self._turns.enter(sock, peer)
+
+    def _start(self, sock: socket.socket, peer: Endpoint) -> None:
         self._tasks.start(self._serve(sock, peer[0]), "a connection to port 80")
 
     async def _serve(self, sock: socket.socket, address: str) -> None:

@@ -120,14 +120,15 @@ class _End:
 
     def _flush(self) -> bool:
         """Send what is pending; False if the pair is closed."""
+        pair = self._pair
         try:
             sent = self._send(self.pending)
         except BlockingIOError:
             return True
         except OSError:
-            self._pair.close()
+            pair.close()
             return False
-        self._pair.tick = self._pair.pump.tick
+        pair.tick = pair.pump.tick
         if sent < len(self.pending):
             self.pending = memoryview(self.pending)[sent:]
             return True
@@ -135,7 +136,7 @@ class _End:
         self.want(self._events & ~WRITABLE)
         if self.other.ended:
             self.finish()
-            return not self._pair.closed
+            return not pair.closed
         self.other.want(self.other._events | READABLE)  # noqa: SLF001
         return True
 
@@ -146,6 +147,10 @@ class _End:
             self._pair.pump.poller.forget(self._fd)
         self.sock.close()
         self.pending = b""
+
+    def part(self) -> None:
+        """Let go of the others, so that nobody has to look for a circle."""
+        del self.other, self._pair
 
     def finish(self) -> None:
         """Pass on the end of the other end's stream."""
@@ -189,6 +194,8 @@ class Pair:
             end.close()
         self.pump.left(self)
         self.on_done(self)
+        for end in (self.visitor, self.channel):
+            end.part()
 
 
 class Pump:

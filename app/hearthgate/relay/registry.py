@@ -48,7 +48,9 @@ from hearthgate.wire.ports import (
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _USED_KEPT_S = 30 * 86400  # so that a code used twice gets its own message for a month
 _RANGES_MAX = 1000
-REGISTRY_VERSION = 2
+REGISTRY_VERSION = 3
+# A home moves a few times in its life; a backup that is tried out counts as well.
+_LEFT_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Home:
     domains: tuple[str, ...]  # each name and all below
     paired_at: int  # Unix time
     ports: Ports = NO_PORTS
+    machine: str = ""  # the one that is this home now; empty: none has said
+    left: tuple[str, ...] = ()  # machines that were, the last one last
 
     def covers(self, hostname: str) -> bool:
         """Tell whether the grant allows a hostname."""
@@ -103,6 +107,7 @@ def _range(value: object) -> PortRange:
         raise vol.Invalid(str(err)) from err
 
 
+_MACHINE = vol.All(str, vol.Length(max=64))
 _PORTS = vol.All([_range], vol.Length(max=_RANGES_MAX), joined)
 _PORT_KEYS = {"tcp": _PORTS, "udp": _PORTS}
 SCHEMA = vol.Schema(
@@ -113,6 +118,10 @@ SCHEMA = vol.Schema(
                 "name": _HOME_NAME,
                 "domains": _DOMAINS,
                 "paired_at": _TIME,
+                "machine": _MACHINE,
+                "left": vol.All(
+                    [_MACHINE], vol.Length(max=_LEFT_MAX), vol.Coerce(tuple)
+                ),
                 **_PORT_KEYS,
             }
         ],
@@ -139,7 +148,13 @@ def _with_ports(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-MIGRATIONS = {1: _with_ports}
+def _with_machines(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 could not tell two machines with the same keys apart."""
+    homes = [{**one, "machine": "", "left": []} for one in data["homes"]]
+    return {**data, "homes": homes}
+
+
+MIGRATIONS = {1: _with_ports, 2: _with_machines}
 
 
 def load(data: dict[str, Any]) -> Registered:
@@ -169,6 +184,8 @@ def dump(value: Registered) -> dict[str, Any]:
                 "name": home.name,
                 "domains": list(home.domains),
                 "paired_at": home.paired_at,
+                "machine": home.machine,
+                "left": list(home.left),
                 **ports_data(home.ports),
             }
             for home in value.homes
@@ -358,6 +375,22 @@ class Registry:
         await self._edit(edit)
         return changed[0]
 
+    async def move(self, home_id: str, machine: str) -> Home | None:
+        """Note that a home is this machine now; return it, None if it was removed.
+
+        Raises what the store raises.
+        """
+
+        def edit(value: Registered) -> Registered:
+            homes = tuple(
+                _moved(one, machine) if one.id == home_id else one
+                for one in value.homes
+            )
+            return replace(value, homes=homes)
+
+        await self._edit(edit)
+        return self.home(home_id)
+
     async def freeze(self) -> None:
         """Let no edit begin: another process is about to own the store."""
         await self._editing.acquire()
@@ -446,6 +479,12 @@ class Registry:
             raise PortsOutsideError(
                 protocol=protocol.upper(), ports=ports, allowed=allowed or "none"
             )
+
+
+def _moved(home: Home, machine: str) -> Home:
+    were = (*home.left, home.machine) if home.machine else home.left
+    left = tuple(one for one in were if one != machine)[-_LEFT_MAX:]
+    return replace(home, machine=machine, left=left)
 
 
 def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:

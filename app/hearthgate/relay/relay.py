@@ -35,7 +35,6 @@ from hearthgate.relay.front import Front
 from hearthgate.relay.handover import HandOver, TakeOver
 from hearthgate.relay.invitation import invitation_text, invite
 from hearthgate.relay.keys import Keys
-from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import open_listeners
 from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.plain import PlainPort
@@ -49,6 +48,7 @@ from hearthgate.relay.registry import (
     dump,
     load,
 )
+from hearthgate.relay.room import Room
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.succession import Door, Inheritance, inherit
@@ -69,7 +69,6 @@ _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
 _EMPTY_LOOK_S = 0.05
 _FIRST_HOME = "home"
 STATE_NAME = "relay.yaml"
-_DESCRIPTORS_PER_VISITOR = 3  # its own, its channel's, and a share of parked ones
 
 
 def open_registry(settings: RelaySettings, clock: Callable[[], float]) -> Registry:
@@ -158,9 +157,17 @@ class Relay:
             log=settings.log.visitors,
         )
         answers = Answers(limits, clock=clock)
+        room = Room(_allowed(), limits, in_use=self._in_use)
+        if room.visitors_max < limits.visitors_max:
+            _LOGGER.warning(
+                "The system allows %d open files, enough for %d visitors at most",
+                room.allowed,
+                room.visitors_max,
+            )
         inside = AddressBook(
-            total_max=_visitors_max(limits),
+            total_max=limits.visitors_max,
             per_address_max=limits.visitors_per_address_max,
+            has_room=room,
         )
         tls_listeners = open_listeners(settings.bind, settings.https_port, inherited)
         https_port = int(tls_listeners[0].getsockname()[1])
@@ -199,8 +206,8 @@ class Relay:
             datagram_port=https_port,
             clock=clock,
         )
-        arrivals = AddressBook(
-            total_max=limits.arrivals_max,
+        self._arrivals = arrivals = AddressBook(
+            total_max=room.arrivals_max,
             per_address_max=limits.arrivals_per_address_max,
         )
         self._front = Front(
@@ -223,7 +230,7 @@ class Relay:
             loop=loop,
         )
         self._plain_book = AddressBook(
-            total_max=limits.plain_connections_max,
+            total_max=room.plain_max,
             per_address_max=limits.visitors_per_address_max,
         )
         self._plain = PlainPort(
@@ -298,6 +305,11 @@ class Relay:
                 limits=limits,
                 counters=self._counters,
             )
+
+    def _in_use(self) -> int:
+        """Return the descriptors of homes, and of visitors who are inside."""
+        polled = len(self._poller) - self._arrivals.total
+        return polled + self._control.connections
 
     def _own_ports(self) -> frozenset[Forward]:
         """Return what no home may forward."""
@@ -437,17 +449,10 @@ def _public_port(settings: RelaySettings) -> int | None:
     return None if settings.address is None else parse_address(settings.address)[1]
 
 
-def _visitors_max(limits: Limits) -> int:
-    """Return how many visitors fit into the descriptors that the system allows."""
+def _allowed() -> int:
+    """Return how many files the system lets this process open."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fitting = max(1, (allowed - limits.arrivals_max) // _DESCRIPTORS_PER_VISITOR)
-    if fitting < limits.visitors_max:
-        _LOGGER.warning(
-            "The system allows %d open files, enough for %d visitors at the same time",
-            allowed,
-            fitting,
-        )
-    return min(limits.visitors_max, fitting)
+    return allowed
 
 
 def _metrics_port(settings: RelaySettings, collector: Collector) -> MetricsPort | None:

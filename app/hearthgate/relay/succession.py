@@ -89,7 +89,7 @@ def _read(data: bytes) -> Message:
     try:
         message = json.loads(data)
         checked: Message = _SCHEMAS[message["kind"]](message)
-    except (ValueError, KeyError, TypeError, vol.Invalid) as err:
+    except (ValueError, KeyError, TypeError, RecursionError, vol.Invalid) as err:
         raise TakeOverFailedError(reason="it speaks another version") from err
     return checked
 

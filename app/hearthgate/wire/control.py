@@ -69,6 +69,7 @@ class Feature(StrEnum):
 
     FORWARDS = "forwards"  # forwards, forwarded, granted, and sealed channels
     DATAGRAMS = "datagrams"  # UDP forwards
+    MACHINES = "machines"  # a hello's machine and claim count
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -91,6 +92,14 @@ class GoodbyeReason(StrEnum):
     MISBEHAVED = "misbehaved"  # a limit or the protocol was broken
 
 
+class Claim(StrEnum):
+    """Whether an agent wants to be its home if another one already is."""
+
+    USUAL = "usual"  # the relay decides by the machine
+    YIELDS = "yields"  # it was replaced: only if nobody else is there
+    INSISTS = "insists"  # a person has said so
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """First message of an agent."""
@@ -98,6 +107,8 @@ class Hello:
     protocols: tuple[int, ...]  # versions that it speaks, best first
     software: str  # for the log
     features: tuple[str, ...] = ()
+    machine: str = ""  # tells two machines with the same keys apart; empty: not said
+    claim: Claim = Claim.USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +328,8 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
             ),
             "software": _text(64),
             vol.Optional("features", default=list): _FEATURES,
+            vol.Optional("machine", default=""): _text(64),
+            vol.Optional("claim", default=Claim.USUAL): vol.Coerce(Claim),
         },
     ),
     "welcome": (

@@ -10,9 +10,9 @@ import sys
 from typing import Any
 
 from cryptography.fernet import Fernet
-from snitun.client import connector  # type: ignore[import-untyped]
-from snitun.client.client_peer import ClientPeer  # type: ignore[import-untyped]
-from snitun.utils import server  # type: ignore[import-untyped]
+from snitun.client import connector
+from snitun.client.client_peer import ClientPeer
+from snitun.utils import server
 import uvloop
 
 # 0.41 brought protocol versions with flow control, 0.46 split the connector in two.

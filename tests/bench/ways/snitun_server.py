@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 import sys
 
-from snitun.server.run import SniTunServerSingle  # type: ignore[import-untyped]
+from snitun.server.run import SniTunServerSingle
 import uvloop
 
 

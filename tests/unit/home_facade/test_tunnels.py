@@ -19,7 +19,7 @@ async def test_two_starts_at_once_leave_one_tunnel(tmp_path: Path) -> None:
         tmp_path,
         TunnelOptions(),
         poller=poller,
-        hand_over=lambda sock: sock.close(),
+        hand_over=lambda sock, _kind: sock.close(),
         on_status=lambda _relay_id, _status: None,
         rng=random.Random(1),
     )

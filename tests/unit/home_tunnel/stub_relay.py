@@ -7,6 +7,7 @@ The key is pinned as with a real one. Parks no channels: nothing listens for the
 
 from collections.abc import Awaitable, Callable
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -51,6 +52,9 @@ class StubRelay:
         self.status = 101
         self.act: Act = hold
         self.sessions = 0
+        self.hellos: list[messages.Hello] = []
+        self.features: tuple[str, ...] = ()
+        self.refuse: Callable[[], str] | None = None  # gives the code
         self.port = 0
 
     @property
@@ -74,7 +78,14 @@ class StubRelay:
         socket = web.WebSocketResponse(timeout=0.1)
         await socket.prepare(request)
         with contextlib.suppress(ConnectionError, TypeError):
-            await socket.receive_str()
-            await socket.send_str(messages.write_message(WELCOME))
+            hello = messages.read_message(await socket.receive_str())
+            if isinstance(hello, messages.Hello):
+                self.hellos.append(hello)
+            if self.refuse is not None:
+                no = messages.Refused(0, self.refuse(), "No.")
+                await socket.send_str(messages.write_message(no))
+                return socket
+            welcome = replace(WELCOME, features=self.features)
+            await socket.send_str(messages.write_message(welcome))
             await self.act(socket)
         return socket

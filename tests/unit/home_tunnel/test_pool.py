@@ -331,6 +331,28 @@ async def test_it_shrinks_when_channels_stay_unused(
         kept.sock.recv(1, socket.MSG_DONTWAIT)
 
 
+async def test_channels_are_replaced_when_half_are_gone_and_after_a_while(
+    pool: ChannelPool, relay: ScriptedRelay, edge: Edge
+) -> None:
+    waiting = await fill(pool, relay, 2)
+    pool.need(0, 0)
+    waiting += await relay.take(2)
+    await until(lambda: pool.parked == 4)
+    await waiting[0].send(waiting[0].opening())
+    await edge.next()
+    assert relay.nobody_waits()
+    assert pool.parked == 3
+    await waiting[1].send(waiting[1].opening())
+    await edge.next()
+    await relay.take(2)
+    await until(lambda: pool.parked == 4)
+    await waiting[2].send(waiting[2].opening())
+    await edge.next()
+    pool.sweep()
+    await relay.take(1)
+    await until(lambda: pool.parked == 4)
+
+
 async def test_a_busy_pool_does_not_shrink(
     pool: ChannelPool, relay: ScriptedRelay, clock: Clock, edge: Edge
 ) -> None:
@@ -344,6 +366,7 @@ async def test_a_busy_pool_does_not_shrink(
             await one.send(one.opening())
         for _ in range(5):
             await edge.next()
+        pool.sweep()
         waiting = waiting[5:] + await relay.take(5)
         await until(lambda: pool.parked == 8)
         clock.now += 30.0

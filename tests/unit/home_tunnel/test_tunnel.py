@@ -37,7 +37,7 @@ async def tunnel(relay: StubRelay) -> AsyncIterator[Tunnel]:
         TunnelOptions("r", "127.0.0.1", relay.port, relay.fingerprint, 1, 1),
         relay.identity,
         poller=poller,
-        hand_over=lambda sock: sock.close(),
+        hand_over=lambda sock, _kind: sock.close(),
         on_status=lambda _status: None,
         clock=time.monotonic,
         wall_clock=time.time,
@@ -125,6 +125,41 @@ async def test_each_goodbye_has_its_own_words(
     assert (found_state, found_code) == (state, code)
     needs_a_person = reason in {GoodbyeReason.REPLACED, GoodbyeReason.REVOKED}
     assert (delay_s > 200) == needs_a_person
+
+
+async def test_a_home_that_was_replaced_yields_until_a_person_insists(
+    relay: StubRelay, tunnel: Tunnel
+) -> None:
+    """To a relay that knows what that means it comes back soon, so as to be told."""
+    relay.features = (messages.Feature.MACHINES,)
+    refusals = iter(["home_in_use", "home_moved", "home_moved"])
+
+    async def replaced(socket: web.WebSocketResponse) -> None:
+        goodbye = messages.Goodbye(GoodbyeReason.REPLACED)
+        await socket.send_str(messages.write_message(goodbye))
+        relay.refuse = lambda: next(refusals)
+
+    relay.act = replaced
+    async with running(tunnel) as said:
+        await until(lambda: said and said[-1].state is TunnelState.REFUSED)
+        assert [one.claim for one in relay.hellos] == ["usual", "yields", "yields"]
+        assert said[-1].problem is not None
+        assert said[-1].problem.code == "home_moved"
+        tunnel.reconnect()
+        await until(lambda: len(relay.hellos) == 4)
+    assert relay.hellos[-1].claim == "insists"
+
+
+async def test_a_home_is_not_insisted_on_by_reconnecting_for_another_reason(
+    relay: StubRelay, tunnel: Tunnel
+) -> None:
+    relay.status = 500
+    async with running(tunnel) as said:
+        await rest(said)
+        relay.status = 101
+        tunnel.reconnect()
+        await until(lambda: relay.hellos)
+    assert relay.hellos[0].claim == "usual"
 
 
 async def test_a_refused_set_of_hostnames_is_not_waited_for(

@@ -25,6 +25,8 @@ from hearthgate.wire.constants import CONTROL_PATH
 from hearthgate.wire.control import Message, Welcome, read_message, write_message
 
 DEADLINE_S = 15.0
+_LOOK_S = 0.01
+_GOODBYE_S = 2.0
 
 
 class Channel:
@@ -85,10 +87,12 @@ class FakeAgent:
 
     def __init__(self, joined: Joined, folder: Path) -> None:
         self.joined = joined
+        self.folder = folder
         self.identity = Identity(folder / joined.id)
         self._client: ClientSession | None = None
         self._socket: ClientWebSocketResponse | None = None
         self._welcome: Welcome | None = None
+        self._wire: socket.socket | None = None
         self._channels: list[Channel] = []
         self._serial = 0
 
@@ -127,6 +131,7 @@ class FakeAgent:
             ssl=context or self.identity.context(),
             max_msg_size=0,
         )
+        self._wire = self._socket.get_extra_info("socket")
 
     async def connect(self) -> Welcome:
         """Begin a session."""
@@ -206,7 +211,13 @@ class FakeAgent:
             await self._socket.close()
         if self._client is not None:
             await self._client.close()
-            await asyncio.sleep(0)  # aiohttp closes its transport in the next turn
+        if self._wire is not None:
+            # aiohttp has asked for the end, which takes TLS a round trip. A relay that
+            # hangs does not take part; then the loop's end closes our side.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    while self._wire.fileno() != -1:  # noqa: ASYNC110  no event
+                        await asyncio.sleep(_LOOK_S)
 
 
 @contextlib.asynccontextmanager

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from hearthgate.poller import READABLE, Poller
-from hearthgate.relay.pump import BUFFER_BYTES, Pair, Pump
+from hearthgate.relay.pump import BUFFER_BYTES, Carried, Pump
 from tests.unit.relay.parts import tcp_pair, unix_pair, until
 
 MIB = 1024 * 1024
@@ -34,7 +34,7 @@ class Joined:
         make = tcp_pair if kind == "tcp" else unix_pair
         self.visitor, inner_visitor = make()
         self.home, inner_channel = make()
-        self.done: list[Pair] = []
+        self.done: list[Carried] = []
         pump.poller.add(inner_channel.fileno(), READABLE, lambda _events: None)
         self.home.send(first)
         self.pair = pump.join(inner_visitor, inner_channel, unsent, self.done.append)
@@ -216,7 +216,7 @@ async def test_a_home_that_is_gone_before_the_join_ends_the_pair(pump: Pump) -> 
     home.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     home.close()
     pump.poller.add(inner_channel.fileno(), READABLE, lambda _events: None)
-    done: list[Pair] = []
+    done: list[Carried] = []
     pair = pump.join(inner_visitor, inner_channel, b"", done.append)
     await until(lambda: done)
     assert pair.closed

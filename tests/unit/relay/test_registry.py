@@ -1,6 +1,7 @@
 """Who may join, with which name and domains; nothing counts before it is kept."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,36 @@ async def test_a_home_covers_its_domains_and_names_below(registry: Registry) -> 
 
 def test_an_empty_store_has_nobody(path: Path) -> None:
     assert open_store(path).read() == Registered()
+
+
+async def test_a_home_that_moves_leaves_its_machines_behind(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    home = await join(registry, "cottage", "cottage.example.com")
+    await join(registry, "barn", "barn.example.com")
+    for machine in ("a", "b", "c", "b"):
+        assert await registry.move(home.id, machine) == registry.home(home.id)
+    moved = open_registry(path, clock).home(home.id)
+    assert moved == replace(home, machine="b", left=("a", "c"))
+    assert registry.named("barn").machine == ""
+    assert await registry.move("no home", "d") is None
+
+
+async def test_only_so_many_machines_are_remembered(registry: Registry) -> None:
+    home = await join(registry, "cottage", "cottage.example.com")
+    for number in range(20):
+        await registry.move(home.id, str(number))
+    left = registry.named("cottage").left
+    assert left == tuple(str(number) for number in range(3, 19))
+
+
+async def test_a_registry_of_before_machines_is_read(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    home = await join(registry, "cottage", "cottage.example.com")
+    lines = path.read_text().replace("version: 3\n", "version: 2\n").splitlines()
+    older = [one for one in lines if "machine:" not in one and "left:" not in one]
+    path.write_text("\n".join(older) + "\n")
+    found = open_registry(path, clock)
+    assert found.homes == (home,)
+    assert found._store.damage is None

@@ -10,6 +10,7 @@ import pytest
 from hearthgate.wire.constants import CONTROL_MESSAGE_MAX_BYTES
 from hearthgate.wire.control import (
     Answer,
+    Claim,
     ControlMessageError,
     Done,
     DropAnswer,
@@ -67,6 +68,7 @@ MESSAGES: tuple[Message, ...] = (
     Need(0, 17),
     Need(4096),
     *(Goodbye(reason) for reason in GoodbyeReason),
+    *(Hello((1,), "0.1.0", (), "0a1b2c3d", claim) for claim in Claim),
 )
 
 
@@ -110,7 +112,10 @@ def fields() -> list[tuple[Message, str]]:
     return [(one, name) for one in MESSAGES for name in written(one)]
 
 
-LATER = {"features", "tcp", "udp", "certificate", "datagram_port"}
+LATER = {
+    *("features", "tcp", "udp", "certificate", "datagram_port"),
+    *("machine", "claim"),
+}
 
 
 def test_what_came_later_may_be_missing() -> None:

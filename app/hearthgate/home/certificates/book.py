@@ -11,6 +11,7 @@ import threading
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.certificates.state import HostState, open_state
+from hearthgate.store import StateFromFutureError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,7 +22,10 @@ class Book:
     def __init__(self, path: Path, directory: str) -> None:
         """Read what is there. Blocking. Raises what YamlStore.read raises."""
         self._store = open_state(path, directory)
-        self._state = self._store.read()
+        try:
+            self._state = self._store.read()
+        except StateFromFutureError as err:  # keys and certificates are elsewhere
+            self._state = self._store.step_back(err)
         self._guard = threading.Lock()
 
     @property

@@ -29,9 +29,11 @@ from hearthgate.home.tunnel.dialing import (
     relay_errors,
 )
 from hearthgate.home.tunnel.errors import (
+    HomeMovedError,
     RelayAnswerError,
     RelayAwayError,
     RelayRefusedError,
+    RelayReplacedError,
 )
 from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
@@ -50,6 +52,8 @@ _CLOSE_DEADLINE_S = 2.0
 _HTTP_FORBIDDEN = 403
 _HTTP_SERVER_ERROR = 500  # and above: it has trouble of its own, and may mend it
 _RTT = struct.Struct("=68xI")  # tcpi_rtt in struct tcp_info (linux/tcp.h), in µs
+
+_TWO_MACHINES = {"home_in_use": RelayReplacedError, "home_moved": HomeMovedError}
 
 Need = Callable[[messages.Need], None]
 FEATURES = (messages.Feature.FORWARDS, messages.Feature.DATAGRAMS)
@@ -86,18 +90,22 @@ class ControlConnection:
         """The relay's address as a person writes it."""
         return format_address(self._host, self._port)
 
-    async def open(self) -> messages.Welcome:
+    async def open(
+        self, machine: str = "", claim: messages.Claim = messages.Claim.USUAL
+    ) -> messages.Welcome:
         """Connect and begin a session.
 
         Raises RelayUnreachableError, RelayKeyError, RelayRefusedError,
-        RelayAnswerError.
+        RelayReplacedError, HomeMovedError, RelayAnswerError.
         """
         url = control_url(self._port, CONTROL_PATH, "wss")
         try:
             with relay_errors(self._host, self._port):
                 async with asyncio.timeout(DIAL_DEADLINE_S):
                     self._socket = await self._connect(url)
-                    hello = messages.Hello(SUPPORTED_PROTOCOLS, __version__, FEATURES)
+                    hello = messages.Hello(
+                        SUPPORTED_PROTOCOLS, __version__, FEATURES, machine, claim
+                    )
                     await self._socket.send_str(messages.write_message(hello))
                     return self._welcome(await self._socket.receive_str())
         except TypeError as err:  # receive_str got a close, or bytes
@@ -125,6 +133,8 @@ class ControlConnection:
         except messages.ControlMessageError as err:
             raise RelayAnswerError(relay=self.relay, reason=str(err)) from err
         if isinstance(message, messages.Refused):
+            if message.code in _TWO_MACHINES:
+                raise _TWO_MACHINES[message.code](relay=self.relay)
             raise RelayRefusedError(message=message.message, hint="")
         if not isinstance(message, messages.Welcome):
             raise RelayAnswerError(relay=self.relay, reason="there is no welcome")

@@ -55,13 +55,27 @@ class RelayAwayError(HearthgateError):
 
 
 class RelayReplacedError(HearthgateError):
-    """Raise if the relay ended the session because this home connected again."""
+    """Raise if another process with this home's key is connected instead of us."""
 
     code = "relay_replaced"
     message = "Another Hearthgate has connected to the relay {relay} as this home."
     hint = (
-        "Two of them have the same key, as after restoring a backup on a second "
-        "machine. Stop one, or forget the relay there and pair it with a new code."
+        "Two of them have the same key, as after copying the data folder. Stop one, or "
+        "forget the relay there and pair it with a new code. This one comes back by "
+        "itself once the other is gone, and at once if you reconnect here."
+    )
+    status = 409
+
+
+class HomeMovedError(HearthgateError):
+    """Raise if another machine is this home now."""
+
+    code = "home_moved"
+    message = "Another machine is this home at the relay {relay} now."
+    hint = (
+        "A backup of this one was restored there, and what is public is decided there. "
+        "Stop this one, or forget the relay here. If this machine is to be the home "
+        "again, reconnect here; the other one then has to wait."
     )
     status = 409
 

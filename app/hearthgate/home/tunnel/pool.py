@@ -4,8 +4,9 @@
                                        │ closed by the relay: dial another
 
 The number of parked channels follows the visitors: it doubles when they run out and
-halves when most stayed unused for a while. The PROXY header and the visitor's bytes
-stay in the socket for the edge; only the opening in front of them is taken out.
+halves when most stayed unused for a while. New ones are dialled when half are gone.
+The PROXY header and the visitor's bytes stay in the socket for the edge; only the
+opening in front of them is taken out.
 """
 
 from collections.abc import Callable
@@ -286,7 +287,10 @@ class ChannelPool:
         self._unused = min(self._unused, len(self._parked))
         if len(self._parked) < self._target // 4:
             self._grow()
-        self.fill()
+        # Several at once cost both sides less than one after the other; `sweep` fills
+        # up what is missing until then.
+        if len(self._parked) + len(self._dialling) <= self._target // 2:
+            self.fill()
 
     def _lost(self, channel: _Channel) -> None:
         """Replace a channel that the relay or the way to it has closed."""

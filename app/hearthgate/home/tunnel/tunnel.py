@@ -21,6 +21,7 @@ from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
+    HomeMovedError,
     RelayAnswerError,
     RelayAwayError,
     RelayKeyError,
@@ -36,6 +37,7 @@ from hearthgate.home.tunnel.pool import ChannelPool, HandOver, Ticket
 from hearthgate.poller import Poller
 from hearthgate.tasks import Tasks
 from hearthgate.wire.control import (
+    Claim,
     Feature,
     Forward,
     GoodbyeReason,
@@ -56,6 +58,7 @@ _RETRY_MOST_S = 30.0
 _HOLDS_AFTER_S = 60.0
 _REFUSED_RETRY_S = 300.0  # what a person has to mend is not mended every second
 _SWEEP_S = 1.0
+_SAYS_WHO_IS_HOME = {HomeMovedError.code, RelayReplacedError.code}
 
 
 class TunnelState(StrEnum):
@@ -90,6 +93,7 @@ class TunnelOptions:
     fingerprint: bytes
     channels_min: int = 4
     channels_max: int = 64
+    machine: str = ""  # what tells this machine from another one with the same key
 
 
 class Tunnel:
@@ -129,6 +133,8 @@ class Tunnel:
         self._pool: ChannelPool | None = None
         self._publishing = asyncio.Lock()
         self._hurry = asyncio.Event()
+        self._claim = Claim.USUAL  # of the next session
+        self._relay_knows_machines = False
         self._rng = rng
         self._tasks = Tasks()
         self.status = TunnelStatus(TunnelState.CONNECTING, wall_clock())
@@ -156,7 +162,14 @@ class Tunnel:
         return self._connection.peer
 
     def reconnect(self) -> None:
-        """Connect anew now, whatever the present connection looks like."""
+        """Connect anew now, whatever the present connection looks like.
+
+        A person who has read that another machine is this home, and asks for it all
+        the same, means that this one shall be.
+        """
+        problem = self.status.problem
+        if problem is not None and problem.code in _SAYS_WHO_IS_HOME:
+            self._claim = Claim.INSISTS
         self._backoff.reset()
         self._hurry.set()
 
@@ -237,11 +250,15 @@ class Tunnel:
         self._set(TunnelState.CONNECTING)
         try:
             problem = await self._session_or_hurry()
-        except (RelayRefusedError, RelayKeyError) as err:
+        except (RelayRefusedError, RelayKeyError, HomeMovedError) as err:
             await self._rest(TunnelState.REFUSED, err, _REFUSED_RETRY_S)
         except RelayReplacedError as err:
-            # Two homes with one key would push each other out for ever.
-            await self._rest(TunnelState.WAITING, err, _REFUSED_RETRY_S)
+            # Two homes with one key would push each other out for ever: by a relay that
+            # does not know what it is to yield, in turn.
+            self._claim = Claim.YIELDS
+            soon = self._relay_knows_machines
+            delay_s = self._backoff.delay() if soon else _REFUSED_RETRY_S
+            await self._rest(TunnelState.WAITING, err, delay_s)
         except HearthgateError as err:
             await self._rest(TunnelState.WAITING, err, self._backoff.delay())
         else:
@@ -284,7 +301,9 @@ class Tunnel:
             on_granted=self._on_granted,
         )
         try:
-            welcome = await connection.open()
+            welcome = await connection.open(self._options.machine, self._claim)
+            self._claim = Claim.USUAL
+            self._relay_knows_machines = Feature.MACHINES in welcome.features
             await asyncio.to_thread(self._keep_relay, welcome)
             return await self._hold(connection, welcome)
         finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 import voluptuous as vol
 
-from hearthgate.store import StateError, YamlStore
+from hearthgate.store import StateError, StateFromFutureError, YamlStore
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,10 +71,16 @@ class Sessions:
 
     async def read(self, stamp: str) -> None:
         """Take over what an earlier run left, if the password is still the same."""
-        found = await asyncio.to_thread(self._store.read)
+        found = await asyncio.to_thread(self._read)
         self._stamp = stamp
         if secrets.compare_digest(str(found["password"]), stamp):
             self._expires = dict(found["sessions"])
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return self._store.read()
+        except StateFromFutureError as err:  # one has to log in again, no more
+            return self._store.step_back(err)
 
     async def start(self) -> str:
         """Begin a session and return what the cookie must carry."""
