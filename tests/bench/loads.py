@@ -3,10 +3,11 @@
     wrk      requests over kept connections, latency, resumed handshakes, parallel files
     h2load   HTTP/2
     curl     one large download, one large upload
-    dial     new connections with a full handshake (visitors/dial.py)
+    dial     new connections with a full handshake, or without TLS (visitors/dial.py)
 
-Every load speaks to the hostname by TLS with SNI. Requests that fail are counted, never
-dropped. None checks certificates but curl, which does.
+Every load speaks to the hostname by TLS with SNI; those of a forward speak plainly.
+Requests that fail are counted, never dropped. None checks certificates but curl, which
+does.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import sys
 
 from tests.bench.processes import BenchError, Child, own_hosts, run_tool
 from tests.bench.scene import Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["Measured", "Visitors", "read_h2load", "read_wrk"]
 
@@ -65,9 +67,10 @@ def _need(pattern: str, text: str) -> str:
 class Visitors:
     """The loads against one way."""
 
-    def __init__(self, scene: Scene, port: int, *, seconds: float) -> None:
-        """Aim at a loopback port; a timed load lasts `seconds`."""
-        self._scene, self._port, self._seconds = scene, port, seconds
+    def __init__(self, scene: Scene, doors: Doors, *, seconds: float) -> None:
+        """Aim at a way's doors; a timed load lasts `seconds`."""
+        self._scene, self._seconds = scene, seconds
+        self._port, self._forward = doors.edge, doors.forward
         self._hosts = scene.folder / "hosts"
         names = f"{scene.hostname} {scene.upload_hostname}"
         self._hosts.write_text(f"127.0.0.1 localhost {names}\n")
@@ -102,10 +105,18 @@ class Visitors:
         return Measured({"parallel": found["requests_s"]}, errors)
 
     def connections(self) -> Measured:
-        """Dial anew with full handshakes: two processes, 25 each at a time."""
+        """Dial anew with full handshakes, ask once, hang up."""
+        return self._dial("connections", self._port)
+
+    def forward_connections(self) -> Measured:
+        """Dial anew without TLS, ask once, hang up: visitors of a bare service."""
+        return self._dial("forward_connections", self._forward, "--plain")
+
+    def _dial(self, row: str, port: int | None, *more: str) -> Measured:
+        """Two processes, 25 connections each at a time."""
         module = [sys.executable, "-m", "tests.bench.visitors.dial"]
-        aim = [str(self._port), self._scene.hostname, _SMALL]
-        argv = [*module, *aim, str(self._seconds), "25"]
+        aim = [str(port), self._scene.hostname, _SMALL]
+        argv = [*module, *aim, str(self._seconds), "25", *more]
         logs = [self._scene.folder / f"dial-{number}.log" for number in range(2)]
         with (
             Child(argv, log=logs[0], pipes=True) as first,
@@ -116,7 +127,7 @@ class Visitors:
         if any(report["resumed"] for report in reports):
             raise BenchError("a handshake was resumed although nobody asked for it")
         errors = sum(int(report["errors"]) for report in reports)
-        return Measured({"connections": rate}, errors)
+        return Measured({row: rate}, errors)
 
     def _report(self, child: Child) -> dict[str, float]:
         out, _ = child.process.communicate(timeout=self._seconds + _SLACK_S)
@@ -138,6 +149,11 @@ class Visitors:
         url = f"https://{self._scene.hostname}:{self._port}/large.bin"
         return self._curl("download", url)
 
+    def forward_download(self) -> Measured:
+        """One large file, plainly; MiB per second by curl's own clock."""
+        url = f"http://127.0.0.1:{self._forward}/large.bin"
+        return self._curl("forward_download", url)
+
     def upload(self) -> Measured:
         """One large PUT, HTTP/1.1; ends when the sink has all of it."""
         url = f"https://{self._scene.upload_hostname}:{self._port}/large.bin"
@@ -149,7 +165,8 @@ class Visitors:
         argv = ["curl", "--silent", "--show-error", "--http1.1", "-o", "/dev/null"]
         argv += ["--resolve", f"{host}:127.0.0.1", *more]
         argv += ["--cacert", str(self._scene.credentials.authority)]
-        shape = f"%{{http_code}} %{{size_{row}}} %{{time_total}}"
+        way = "upload" if row == "upload" else "download"
+        shape = f"%{{http_code}} %{{size_{way}}} %{{time_total}}"
         out = run_tool(
             [*argv, "-w", shape, url],
             deadline_s=_TRANSFER_S,

@@ -18,9 +18,9 @@ from tests.bench.loads import Measured, Visitors
 from tests.bench.memory import weigh_way
 from tests.bench.processes import BenchError
 from tests.bench.results import Results
-from tests.bench.rows import MEMORY
+from tests.bench.rows import LOADS, MEMORY
 from tests.bench.scene import Scene
-from tests.bench.ways import WAYS, Way, WayName
+from tests.bench.ways import WAYS, Doors, Way, WayName, with_door
 
 __all__ = ["Plan", "run"]
 
@@ -41,8 +41,8 @@ class Plan:
 
 
 @contextlib.contextmanager
-def _running(scene: Scene, name: WayName) -> Iterator[tuple[Scene, Way, int]]:
-    """Run one way in a fresh folder: its scene, itself, the port of its visitors."""
+def _running(scene: Scene, name: WayName) -> Iterator[tuple[Scene, Way, Doors]]:
+    """Run one way in a fresh folder: its scene, itself, where its visitors connect."""
     with tempfile.TemporaryDirectory(dir=scene.folder, prefix=name) as folder:
         own = replace(scene, folder=Path(folder))
         way = WAYS[name](own)
@@ -59,13 +59,15 @@ def run(plan: Plan, scene: Scene, say: Say) -> Results:
         for name in plan.ways:
             say(f"memory: {name}")
             try:
-                with _running(scene, name) as (own, way, port):
-                    results.memory[name] = weigh_way(own, way, port, plan.visitors)
+                with _running(scene, name) as (own, way, doors):
+                    results.memory[name] = weigh_way(
+                        own, way, doors.edge, plan.visitors
+                    )
             except BenchError as err:
                 results.failures.append(f"{name}, memory: {err}")
     for number in range(plan.rounds):
         for load in (load for load in plan.loads if load != MEMORY):
-            for name in _turn(plan.ways, number):
+            for name in _turn(with_door(LOADS[load], plan.ways), number):
                 say(f"round {number + 1} of {plan.rounds}, {load}: {name}")
                 try:
                     measured = _measure(plan, scene, name, load)
@@ -82,8 +84,8 @@ def _turn(ways: tuple[WayName, ...], number: int) -> tuple[WayName, ...]:
 
 
 def _measure(plan: Plan, scene: Scene, name: WayName, load: str) -> Measured:
-    with _running(scene, name) as (own, _, port):
+    with _running(scene, name) as (own, _, doors):
         for seconds in (_WARM_S, plan.seconds):
-            visitors = Visitors(own, port, seconds=seconds)
+            visitors = Visitors(own, doors, seconds=seconds)
             measured: Measured = getattr(visitors, load)()
         return measured

@@ -21,6 +21,7 @@ class Row:
     load: str  # the method of loads.Visitors that finds it
     less_is_better: bool = False
     digits: int = 0
+    door: str = "edge"  # the one of ways.Doors; ways without it are left out
 
 
 ROWS = (
@@ -35,8 +36,22 @@ ROWS = (
     Row("p99", "Latency p99, one visitor", "ms", "latency", True, 3),
     Row("busy_p50", "Latency p50, 50 connections", "ms", "keep_alive", True, 2),
     Row("busy_p99", "Latency p99, 50 connections", "ms", "keep_alive", True, 2),
+    Row(
+        "forward_connections",
+        "TCP forward, new connections",
+        "1/s",
+        "forward_connections",
+        door="forward",
+    ),
+    Row(
+        "forward_download",
+        "TCP forward, one large download",
+        "MiB/s",
+        "forward_download",
+        door="forward",
+    ),
 )
-LOADS = tuple(dict.fromkeys(row.load for row in ROWS))
+LOADS = {row.load: row.door for row in ROWS}  # in their order
 MEMORY = "memory"  # a row for the command line; not one of the loads
 
 
@@ -71,6 +86,8 @@ TARGETS = (
     RatioTarget("requests", WayName.SSH_R, at_least=1.0),
     RatioTarget("connections", WayName.SSH_R, at_least=1.2),
     RatioTarget("download", WayName.SSH_R, at_least=1.2),
+    RatioTarget("forward_connections", WayName.SSH_R, at_least=1.0),
+    RatioTarget("forward_download", WayName.SSH_R, at_least=0.8),
     RatioTarget("requests", WayName.SNITUN, at_least=2.5),
     RatioTarget("connections", WayName.SNITUN, at_least=1.4),
     RatioTarget("download", WayName.SNITUN, at_least=6.0),

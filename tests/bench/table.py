@@ -33,6 +33,8 @@ def _values(results: Results, ways: list[WayName], title: str) -> Table:
                 _value(
                     results.spread(row.name, way), row, results.errors[row.load][way]
                 )
+                if way in results.samples[row.name]
+                else "-"
                 for way in ways
             ]
             table.add_row(f"{row.title}\n[dim]{row.unit}[/]", *cells)

@@ -291,7 +291,14 @@ def test_an_image_lists_all_packages_of_python_and_debian_that_it_has(
     told = json.loads((image.root / "usr/share/hearthgate/bom.cdx.json").read_text())
     listed = {(one["name"], one["version"]) for one in told["components"]}
     status = image.root / "var/lib/dpkg"
-    asked = ["dpkg-query", "--admindir", status, "-W", "-f", "${Package} ${Version}\n"]
+    asked: list[str | Path] = [
+        "dpkg-query",
+        "--admindir",
+        status,
+        "-W",
+        "-f",
+        "${Package} ${Version}\n",
+    ]
     debian = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
     packages = image.root / "opt/hearthgate/lib/python3.13/site-packages"
     python = [_name(one.stem) for one in packages.glob("*.dist-info")]

@@ -52,7 +52,7 @@ class Tap:
             ),
             Identity(folder / joined.id),
             poller=poller,
-            hand_over=lambda sock, _kind: self._arrived.put_nowait(sock),
+            hand_over=self._arrived.put_nowait,
             on_status=lambda _status: None,
             clock=time.monotonic,
             wall_clock=time.time,

@@ -91,12 +91,18 @@ def visitor(service: Json) -> Iterator[socket.socket]:
 
 
 async def ask(sock: socket.socket, data: bytes, *, tries: int = 40) -> bytes:
-    """Send until an answer comes, as everything over UDP does."""
+    """Send until an answer comes, as everything over UDP does.
+
+    An answer to something longer or shorter is one to an earlier question, and late.
+    """
     loop = asyncio.get_running_loop()
     for _ in range(tries):
         await loop.sock_sendall(sock, data)
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(loop.sock_recv(sock, 65_535), 0.5)
+            async with asyncio.timeout(0.5):
+                while len(answer := await loop.sock_recv(sock, 65_535)) != len(data):
+                    pass
+                return answer
     raise AssertionError("no answer")
 
 

@@ -13,7 +13,6 @@ import contextlib
 import logging
 from pathlib import Path
 import random
-import socket
 from typing import Any
 
 from hearthgate.files import StateNotWritableError, private_folder
@@ -27,7 +26,7 @@ from hearthgate.home.certificates import (
 from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.discovery.knock import knock
 from hearthgate.home.discovery.probe import Probe
-from hearthgate.home.edge import Edge, EdgeSettings, forward_name
+from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
@@ -40,12 +39,13 @@ from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
+from hearthgate.home.model import Bytes, Exposure, Origin, Scheme, Service, Target
 from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
 from hearthgate.home.state_file import home_state_store
 from hearthgate.home.tunnel.errors import RelayAwayError
+from hearthgate.home.tunnel.streams import TcpTarget
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import Json
@@ -58,7 +58,6 @@ from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import allow_many_descriptors, stop_on_signals
 from hearthgate.store import lock_folder
-from hearthgate.wire.channel import ChannelKind
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -90,10 +89,11 @@ class Agent:
             private_folder(data / "relays"),
             settings.tunnel,
             poller=self._poller,
-            hand_over=self._hand_over,
+            hand_over=self._edge.hand_over,
             on_status=self._relay_changed,
             rng=rng,
             find_target=self._udp_target,
+            find_tcp_target=self._tcp_target,
             # In no backup: that is how a relay tells a restored home from its twin.
             machine=_machine(data / MACHINE_NAME),
         )
@@ -127,7 +127,7 @@ class Agent:
             on_change=self._service_changed,
         )
         self._forwarder = Forwarder(
-            self._store, self._tunnels, self._edge, on_change=self._service_changed
+            self._store, self._tunnels, on_change=self._service_changed
         )
         self._hass = self._make_hass(settings.hass)
         self._home = Home(
@@ -179,16 +179,22 @@ class Agent:
         return await self._hass.supervisor.broker() if self._hass else None
 
     async def _count(self) -> Counts:
-        """Return what the edge has counted; UDP does not pass it."""
+        """Return what edge and TCP forwards have counted; nobody counts datagrams."""
         traffic = await self._edge.traffic()
-        received, sent = {}, {}
+        visitors, received, sent = traffic.visitors, {}, {}
+        forwarded: dict[str, dict[int, Bytes]] = {}
+        for relay in self._store.value.relays:
+            if (tunnel := self._tunnels.get(relay.id)) is not None:
+                visitors += tunnel.forward_visitors
+                forwarded[relay.id] = tunnel.forwarded()
         for one in self._store.value.exposures:
-            name = one.hostname or forward_name(one.relay_id, one.public_port)
-            found = traffic.backends.get(name)
+            found = traffic.backends.get(one.hostname)
+            if one.target.scheme is Scheme.TCP:
+                found = forwarded.get(one.relay_id, {}).get(one.public_port)
             if found is not None:
                 received[one.service_id] = found.received
                 sent[one.service_id] = found.sent
-        return Counts(traffic.visitors, received, sent)
+        return Counts(visitors, received, sent)
 
     def _core_target(self) -> Target | None:
         """Return where the edge finds Core, or would find it."""
@@ -343,17 +349,20 @@ class Agent:
 
     def _udp_target(self, relay_id: str, port: int) -> Target | None:
         """Return where datagrams on a public port of a relay go."""
+        found = self._forward(relay_id, port, Scheme.UDP)
+        return found.target if found else None
+
+    def _tcp_target(self, relay_id: str, port: int) -> TcpTarget | None:
+        """Return where visitors of a public port of a relay go."""
+        found = self._forward(relay_id, port, Scheme.TCP)
+        return TcpTarget(found.target, found.tells_visitor) if found else None
+
+    def _forward(self, relay_id: str, port: int, scheme: Scheme) -> Exposure | None:
         for one in self._store.value.forwards:
             is_it = (one.relay_id, one.public_port) == (relay_id, port)
-            if is_it and one.enabled and one.target.scheme is Scheme.UDP:
-                return one.target
+            if is_it and one.enabled and one.target.scheme is scheme:
+                return one
         return None
-
-    def _hand_over(self, channel: socket.socket, kind: ChannelKind) -> None:
-        if kind is ChannelKind.SEALED:
-            self._edge.hand_over_sealed(channel)
-        else:
-            self._edge.hand_over(channel)
 
     # The parts below Home are made before it, and tell it what happens by these.
 

@@ -1,35 +1,27 @@
 """Bring the forwards of a home to where the user wants them, and keep them there.
 
-    on:   edge carries the port ─▶ relay listens ─▶ live
-    off:  relay (cuts at once) ─▶ edge
+    on:   relay listens ─▶ live
+    off:  relay listens no more, and cuts at once
 
 All forwards are brought in line together, by one task, whenever a wish, an address or a
-relay has changed. There are no certificates to wait for; those of sealed channels come
-with the pairing. UDP does not pass the edge: see datagrams.py.
+relay has changed. There are no certificates to wait for. The edge has no part in it:
+tunnel/streams.py carries TCP, tunnel/datagrams.py UDP.
 """
 
 import asyncio
 from collections.abc import Callable
 import contextlib
-import logging
-from pathlib import Path
 import time
 
 from hearthgate.errors import HearthgateError
-from hearthgate.home.edge import Edge
-from hearthgate.home.edge import Forward as EdgeForward
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Phase, Problem, Scheme, Status
+from hearthgate.home.model import Exposure, Phase, Problem, Status
 from hearthgate.home.tunnel.errors import RelayTooOldError
-from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelState
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.tasks import Tasks
 from hearthgate.wire.control import Forward
 from hearthgate.wire.ports import Protocol
-
-_LOGGER = logging.getLogger(__name__)
-_RETRY_S = 30.0  # after something that may mend itself
 
 
 def forward_of(exposure: Exposure) -> Forward:
@@ -44,17 +36,14 @@ class Forwarder:
         self,
         store: HomeStore,
         tunnels: Tunnels,
-        edge: Edge,
         *,
         on_change: Callable[[str], None],
     ) -> None:
         self._store = store
         self._tunnels = tunnels
-        self._edge = edge
         self._on_change = on_change
         self._statuses: dict[str, Status] = {}
         self._changed = asyncio.Event()
-        self._edge_problem: HearthgateError | None = None
         self._tasks = Tasks()
 
     def status(self, service_id: str) -> Status:
@@ -107,32 +96,17 @@ class Forwarder:
             await self._changed.wait()
             self._changed.clear()
             await self._bring_in_line()
-            if self._edge_problem is not None:
-                loop = asyncio.get_running_loop()
-                loop.call_later(_RETRY_S, self._changed.set)
 
     async def _bring_in_line(self) -> None:
-        """Take away at the relays first, then change the edge, then add."""
-        relays = [one.id for one in self._store.value.relays]
-        for relay_id in relays:
-            wanted = self.forwards(relay_id)
-            tunnel = self._tunnels.get(relay_id)
-            if tunnel is not None and set(tunnel.forwards) - set(wanted):
-                kept = tuple(one for one in tunnel.forwards if one in wanted)
-                await self._declare(tunnel, kept)
-        self._edge_problem = None
-        try:
-            found = await asyncio.to_thread(self._edge_forwards)
-            await self._edge.apply_forwards(found)
-        except HearthgateError as err:
-            self._edge_problem = err
-            _LOGGER.warning("%s %s", err, err.advice)
-        for relay_id in relays:
-            tunnel = self._tunnels.get(relay_id)
-            wanted = self.forwards(relay_id)
-            if tunnel is not None and (
-                set(tunnel.forwards) != set(wanted)
-                or any(str(one) in tunnel.refused_forwards for one in wanted)
+        """Declare at each relay what the store says, and show what came of it."""
+        for relay in self._store.value.relays:
+            tunnel = self._tunnels.get(relay.id)
+            wanted = self.forwards(relay.id)
+            if tunnel is None:
+                continue
+            tunnel.targets_changed()
+            if set(tunnel.forwards) != set(wanted) or any(
+                str(one) in tunnel.refused_forwards for one in wanted
             ):
                 await self._declare(tunnel, wanted)
         for exposure in self._store.value.forwards:
@@ -141,28 +115,6 @@ class Forwarder:
     async def _declare(self, tunnel: Tunnel, forwards: tuple[Forward, ...]) -> None:
         with contextlib.suppress(HearthgateError):  # told by `_settle`
             await tunnel.declare(forwards)
-
-    def _edge_forwards(self) -> list[EdgeForward]:
-        """Return what the edge shall carry. Blocking."""
-        found = []
-        for one in self._store.value.forwards:
-            identity = Identity(self._tunnels.folder / one.relay_id)
-            if (
-                one.enabled
-                and one.target.scheme is Scheme.TCP
-                and _all_exist(identity.relay_path, identity.path)
-            ):
-                found.append(
-                    EdgeForward(
-                        relay_id=one.relay_id,
-                        port=one.public_port,
-                        target=one.target,
-                        tells_visitor=one.tells_visitor,
-                        identity=identity.path,
-                        relay_certificate=identity.relay_path,
-                    )
-                )
-        return found
 
     def _settle(self, exposure: Exposure) -> None:
         """Show what came of it."""
@@ -174,11 +126,6 @@ class Forwarder:
             self._set(service_id, Phase.WAITING)
         elif not tunnel.status.can_forward:
             self._set(service_id, Phase.FAILED, _too_old())
-        elif self._edge_problem is not None and exposure.target.scheme is Scheme.TCP:
-            err = self._edge_problem
-            retry_at = time.time() + _RETRY_S
-            problem = Problem(err.code, str(err), err.advice, retry_at)
-            self._set(service_id, Phase.FAILED, problem)
         elif not tunnel.has_declared:
             self._set(service_id, Phase.WAITING)
         else:
@@ -197,10 +144,6 @@ class Forwarder:
         if status != old:
             self._statuses[service_id] = status
             self._on_change(service_id)
-
-
-def _all_exist(*paths: Path) -> bool:
-    return all(path.exists() for path in paths)
 
 
 def _too_old() -> Problem:

@@ -139,3 +139,19 @@ class Status:
     since: float  # Unix time
     problem: Problem | None = None
     certificate_expires: float | None = None  # Unix time
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """What visitors sent to a service, and what they got from it."""
+
+    received: int = 0
+    sent: int = 0
+
+    def __add__(self, other: "Bytes") -> "Bytes":
+        return Bytes(self.received + other.received, self.sent + other.sent)
+
+    def since(self, before: "Bytes") -> "Bytes":
+        """Return what was added; counters never go back."""
+        received = max(0, self.received - before.received)
+        return Bytes(received, max(0, self.sent - before.sent))

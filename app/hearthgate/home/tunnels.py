@@ -19,6 +19,7 @@ from hearthgate.home.settings import TunnelOptions as PoolOptions
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pool import HandOver
+from hearthgate.home.tunnel.streams import TcpTarget
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions, TunnelStatus
 from hearthgate.poller import Poller
 from hearthgate.tasks import Tasks
@@ -40,10 +41,14 @@ class Tunnels:
         on_status: Callable[[str, TunnelStatus], None],
         rng: random.Random,
         find_target: Callable[[str, int], Target | None] = lambda _relay, _port: None,
+        find_tcp_target: Callable[[str, int], TcpTarget | None] = (
+            lambda _relay, _port: None
+        ),
         machine: str = "",
     ) -> None:
         """Say to relays that this is the given machine; see TunnelOptions."""
         self._find_target = find_target
+        self._find_tcp_target = find_tcp_target
         self._machine = machine
         self.folder = folder
         self._options = options
@@ -104,6 +109,7 @@ class Tunnels:
             wall_clock=time.time,
             rng=self._rng,
             find_target=functools.partial(self._find_target, relay.id),
+            find_tcp_target=functools.partial(self._find_tcp_target, relay.id),
         )
         tunnel.hostnames = hostnames
         tunnel.forwards = forwards

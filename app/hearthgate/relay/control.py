@@ -403,7 +403,6 @@ class ControlEndpoint:
             features=FEATURES,
             tcp=home.ports.tcp,
             udp=home.ports.udp,
-            certificate=self._keys.sealing_certificate,
             datagram_port=self._datagram_port,
         )
 

@@ -74,15 +74,41 @@ class Flow:
 
 
 class Port:
-    """A public UDP port of one home."""
+    """A public UDP port of one home. Not read unless there is a way to the home.
+
+    What comes meanwhile waits in the kernel's buffer, for a moment: after a restart of
+    the relay the home is back in less.
+    """
 
     def __init__(
-        self, forward: Forward, presence: Presence, socks: list[socket.socket]
+        self,
+        owner: "Datagrams",
+        forward: Forward,
+        presence: Presence,
+        socks: list[socket.socket],
     ) -> None:
+        self._owner = owner
         self.forward = forward
         self.presence = presence
         self.socks = socks
         self.flows: dict[tuple[int, Address], Flow] = {}
+        self.is_open = False
+        self.is_read = False
+        self.waits_since: float | None = None
+
+    @property
+    def listeners(self) -> tuple[socket.socket, ...]:
+        """The sockets, which stay this port's."""
+        return tuple(self.socks)
+
+    def open(self) -> None:
+        """Begin to listen."""
+        self.is_open = True
+        self._owner.arrange(self.presence.home.id)
+
+    def close(self) -> None:
+        """Close the sockets and end the flows. Twice does no harm."""
+        self._owner.close_port(self)
 
 
 class Link:
@@ -99,6 +125,11 @@ class Link:
         self.address: Address | None = None
         self.heard = float("-inf")  # when the home was last heard by UDP
         self.stream: Stream | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether the home has shown a way to it, in this session."""
+        return self.address is not None or self.stream is not None
 
     def join(self, flow: Flow, sock: socket.socket) -> None:
         """Give a flow an id of this session."""
@@ -153,7 +184,7 @@ class Datagrams:
     def close(self) -> None:
         """Close every socket."""
         for port in list(self._ports):
-            self._close_port(port)
+            self.close_port(port)
         for sock in self._socks:
             self._poller.remove(sock.fileno())
             sock.close()
@@ -167,6 +198,7 @@ class Datagrams:
         link = Link(session)
         self._links[session_tag(session.id)] = link
         self._by_home[session.presence.home.id] = link
+        self.arrange(session.presence.home.id)
 
     def detach(self, home_id: str, session: Session | None = None) -> None:
         """Forget a home's session; with `session` only if it is this one."""
@@ -175,12 +207,14 @@ class Datagrams:
             return
         del self._by_home[home_id]
         self._links.pop(session_tag(link.session.id), None)
+        self.arrange(home_id)
 
     def set_stream(self, home_id: str, stream: Stream) -> bool:
         """Use a stream while UDP does not come through; False: there is no session."""
         link = self._by_home.get(home_id)
         if link is not None:
             link.stream = stream
+            self.arrange(home_id)
         return link is not None
 
     def end_stream(self, home_id: str, stream: Stream) -> None:
@@ -188,6 +222,7 @@ class Datagrams:
         link = self._by_home.get(home_id)
         if link is not None and link.stream is stream:
             link.stream = None
+            self.arrange(home_id)
 
     def from_stream(self, home_id: str, message: bytes) -> None:
         """Take a message that came by the stream."""
@@ -211,8 +246,11 @@ class Datagrams:
                 self._counters.refuse(why, address=address[0])
                 continue
             if link.opener.is_newest(datagram):
+                is_first = link.address is None
                 link.sock, link.address = sock, address
                 link.heard = self._clock()
+                if is_first:
+                    self.arrange(link.session.presence.home.id)
             batches.setdefault(link, []).append(message)
         for link, messages in batches.items():
             self._take(link, messages)
@@ -274,17 +312,48 @@ class Datagrams:
 
     # --- visitors ---------------------------------------------------------------------
 
-    def forward(self, forward: Forward, presence: Presence) -> Callable[[], None]:
-        """Bind a public port; return what closes it. Raises PortTakenError."""
-        socks = bind_all(self._hosts, functools.partial(_bind, port=forward.port))
-        port = Port(forward, presence, socks)
+    def forward(
+        self, forward: Forward, presence: Presence, inherited: list[socket.socket]
+    ) -> Port:
+        """Bind a public port, or take its sockets over. Raises PortTakenError."""
+        bind = functools.partial(_bind, port=forward.port, inherited=inherited)
+        port = Port(self, forward, presence, bind_all(self._hosts, bind))
         self._ports.add(port)
-        for sock in socks:
-            handler = functools.partial(self._from_visitors, port, sock)
-            self._poller.add(sock.fileno(), READABLE, handler)
-        return functools.partial(self._close_port, port)
+        return port
 
-    def _close_port(self, port: Port) -> None:
+    def arrange(self, home_id: str) -> None:
+        """Read a home's ports, or let what comes wait for a way to the home."""
+        for port in self._ports:
+            if port.is_open and port.presence.home.id == home_id:
+                self._read_or_wait(port)
+
+    def sweep_waiting(self) -> None:
+        """Drop what has waited for too long. To be called four times a second."""
+        for port in self._ports:
+            if port.waits_since is not None and not port.is_read:
+                self._read_or_wait(port)
+
+    def _read_or_wait(self, port: Port) -> None:
+        link = self._by_home.get(port.presence.home.id)
+        now = self._clock()
+        if link is not None and link.leads:
+            port.waits_since = None
+        elif port.waits_since is None:
+            port.waits_since = now
+        since = port.waits_since
+        reads = since is None or now - since >= self._limits.datagram_wait_s
+        if reads is port.is_read:
+            return
+        port.is_read = reads
+        for sock in port.socks:
+            if reads:
+                handler = functools.partial(self._from_visitors, port, sock)
+                self._poller.add(sock.fileno(), READABLE, handler)
+            else:
+                self._poller.remove(sock.fileno())
+
+    def close_port(self, port: Port) -> None:
+        """Close a port and end its flows."""
         if port not in self._ports:
             return
         self._ports.discard(port)
@@ -293,6 +362,7 @@ class Datagrams:
         for sock in port.socks:
             self._poller.remove(sock.fileno())
             sock.close()
+        port.socks = []
 
     def _from_visitors(self, port: Port, sock: socket.socket, _events: int) -> None:
         now = self._clock()

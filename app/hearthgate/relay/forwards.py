@@ -1,7 +1,7 @@
 """Public ports that lead to homes.
 
     forwards {tcp/25565, udp/51820} ──▶ grant? free? ──▶ bound ports, or a reason
-    visitor on 25565 ──▶ parked channel, opened sealed ──▶ SealedPair
+    visitor on 25565 ──▶ SealedLine: a free one, or a parked channel that becomes one
 
 A port is bound while its home declares it, and through the grace period in which the
 home may come back. Binds nothing that a grant does not cover. UDP is in datagrams.py.
@@ -13,20 +13,18 @@ import errno
 import functools
 import logging
 import socket
-import ssl
+import typing
 
 from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.doorway import Doorway, listen
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Carried
-from hearthgate.relay.sealed import Seal, SealedPair
+from hearthgate.relay.listening import take
+from hearthgate.relay.sealed import SealedLine
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.visitors import Visitor, Visitors
 from hearthgate.wire.alerts import Alert
-from hearthgate.wire.channel import ChannelKind, write_opening
-from hearthgate.wire.constants import SEALED_SUFFIX
 from hearthgate.wire.control import Forward
 from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint, proxy_header
@@ -38,7 +36,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 class ForwardVisitor(Visitor):
     """A visitor on a forwarded TCP port."""
 
-    __slots__ = ("_context", "_name", "_seal", "_target")
+    __slots__ = ("_line", "_target")
 
     def __init__(
         self,
@@ -46,41 +44,65 @@ class ForwardVisitor(Visitor):
         sock: socket.socket,
         *,
         peer: Endpoint,
-        forward: Forward,
-        context: ssl.SSLContext,
         name: str,
         leave: Callable[[], None],
     ) -> None:
-        super().__init__(
-            desk, sock, peer=peer, hostname=str(forward), flight=b"", leave=leave
-        )
+        super().__init__(desk, sock, peer=peer, hostname=name, flight=b"", leave=leave)
+        self._came_to = self.hostname
         self._target: Endpoint = sock.getsockname()[:2]
-        self._context = context
-        self._name = name
-        self._seal: Seal | None = None
+        self._line: SealedLine | None = None
 
-    def _first_bytes(self, channel: ParkedChannel) -> bytes:
-        """Return opening and hello, a fresh one for each channel that is tried."""
-        session = channel.session
-        home = session.presence.home
-        self._seal = Seal(self._context, self._name, home.id)
-        proxy = proxy_header(self.peer, self._target)
-        return write_opening(
-            session.id,
-            channel.serial,
-            session.key,
-            proxy,
-            self._seal.unsent(),
-            kind=ChannelKind.SEALED,
+    def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
+        """Take a sealed channel that is free; else a parked one becomes one."""
+        return presence.take_free() or presence.take_channel()
+
+    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
+        """Have the channel carry the visitor."""
+        desk = self._desk
+        if isinstance(channel, ParkedChannel):
+            channel = SealedLine(
+                channel,
+                desk.pump,
+                clock=desk.clock,
+                trust_s=desk.limits.sealed_trust_s,
+            )
+        self.channel = self._line = channel
+        channel.take(
+            self.sock,
+            self._target[1],
+            proxy_header(self.peer, self._target),
+            on_answer=self._on_answer,
+            on_lost=self._channel_ended,
+            on_end=self._on_end,
         )
 
-    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
-        if self._seal is None:
-            raise RuntimeError("nothing was sent on this channel yet")
-        desk = self._desk
-        pair = SealedPair(desk.pump, self.sock, channel.sock, self._seal, self._done)
-        pair.begin(unsent)
-        return pair
+    def _on_answer(self) -> None:
+        """Take that the home is there, or was a moment ago: this channel it will be."""
+        line, route = self._line, self.route
+        if line is not None:
+            self._answered(line)
+            if route is not None:
+                route.live.add(line)
+
+    def _on_end(self, to_home: int, to_visitor: int) -> None:
+        """Take that the channel has closed the visitor's socket, or died."""
+        line, self._line = self._line, None
+        if self.route is not None and line is not None:
+            self.route.live.discard(line)
+        if self.closed:
+            return
+        self.closed = True
+        self._desk.opening.pop(self, None)
+        self._desk.left(self, to_home, to_visitor)
+        self._leave_route()
+        self._leave()
+
+    def _drop_channel(self) -> None:
+        """Close the channel and keep the visitor."""
+        self._desk.opening.pop(self, None)
+        line, self._line, self.channel = self._line, None, None
+        if line is not None:
+            line.let_go()
 
     def _tell(self, alert: Alert) -> None:
         """Nothing can be said in a protocol that we don't know."""
@@ -89,18 +111,16 @@ class ForwardVisitor(Visitor):
 class ForwardRoute(Route):
     """A forward with the sockets that listen for it."""
 
-    __slots__ = ("close_doors", "forward")
+    __slots__ = ("door", "forward")
 
-    def __init__(
-        self, forward: Forward, presence: Presence, close_doors: Callable[[], None]
-    ) -> None:
+    def __init__(self, forward: Forward, presence: Presence, door: "PortDoor") -> None:
         super().__init__(str(forward), presence)
         self.forward = forward
-        self.close_doors = close_doors
+        self.door = door
 
     def withdraw(self) -> None:
         """Listen no more, and cut who is inside."""
-        self.close_doors()
+        self.door.close()
         self.cut()
 
 
@@ -108,7 +128,22 @@ class PortTakenError(Exception):
     """Raise if a port cannot be bound; says why."""
 
 
-OpenDatagrams = Callable[[Forward, Presence], Callable[[], None]]
+class PortDoor(typing.Protocol):
+    """What listens on one forwarded port."""
+
+    @property
+    def listeners(self) -> tuple[socket.socket, ...]:
+        """The sockets, which stay its own."""
+
+    def open(self) -> None:
+        """Begin to listen."""
+
+    def close(self) -> None:
+        """Close the sockets. Twice does no harm."""
+
+
+Inherited = list[socket.socket]
+MakeDatagrams = Callable[[Forward, Presence, Inherited], PortDoor]
 
 
 class Forwards:
@@ -125,9 +160,7 @@ class Forwards:
         limits: Limits,
         hosts: tuple[str, ...],
         own_ports: Callable[[], frozenset[Forward]],
-        context: ssl.SSLContext,
-        fingerprint: bytes,
-        open_datagrams: OpenDatagrams,  # raises PortTakenError
+        make_datagrams: MakeDatagrams,  # raises PortTakenError
     ) -> None:
         self._visitors = visitors
         self._sessions = sessions
@@ -137,9 +170,7 @@ class Forwards:
         self._limits = limits
         self._hosts = hosts
         self._own_ports = own_ports
-        self._context = context
-        self._suffix = f"{fingerprint.hex()[:12]}.{SEALED_SUFFIX}"
-        self._open_datagrams = open_datagrams
+        self._make_datagrams = make_datagrams
 
     def declare(self, session: Session, wanted: Iterable[Forward]) -> dict[str, str]:
         """Make a home's set of forwards this one; return the refused ones with why.
@@ -171,15 +202,64 @@ class Forwards:
         presence.serve()
         return refused
 
+    def adopt(
+        self, presence: Presence, forwards: Iterable[Forward], inherited: Inherited
+    ) -> None:
+        """Take over ports that another process has bound, for a home that comes back.
+
+        Nobody is let in before `open`. Their sockets are taken out of `inherited`.
+        """
+        for forward in forwards:
+            why = self._refusal(forward, presence)
+            try:
+                door = None if why else self._door(forward, presence, inherited)
+            except PortTakenError as err:  # it has not handed over this one
+                why = str(err)
+            if door is None:
+                _LOGGER.warning("%s: No %s: %s", presence.home.name, forward, why)
+            else:
+                self._sessions.add(ForwardRoute(forward, presence, door))
+
+    def open(self) -> None:
+        """Let visitors in on the ports that were taken over."""
+        for door in self._doors():
+            door.open()
+
     def close(self) -> None:
         """Listen no more; who is inside stays."""
-        for route in self._sessions.routes.values():
-            if isinstance(route, ForwardRoute):
-                route.close_doors()
+        for door in self._doors():
+            door.close()
+
+    def socks(self) -> list[socket.socket]:
+        """Return all sockets that listen."""
+        return [sock for door in self._doors() for sock in door.listeners]
+
+    def _doors(self) -> list[PortDoor]:
+        routes = self._sessions.routes.values()
+        return [one.door for one in routes if isinstance(one, ForwardRoute)]
+
+    def admit(self, name: str, sock: socket.socket, peer: Endpoint) -> None:
+        """Let in who came to a forward before, and is counted."""
+        self._admit(name, sock, peer)
 
     def _open(self, forward: Forward, presence: Presence) -> str:
         """Bind a port; return why not, empty if it is bound."""
-        what = f"{forward.protocol.upper()} port {forward.port}"
+        why = self._refusal(forward, presence)
+        if why:
+            return why
+        what = _words(forward)
+        try:
+            door = self._door(forward, presence, [])
+        except PortTakenError as err:
+            return f"The relay cannot listen on {what}: {err}."
+        door.open()
+        self._sessions.add(ForwardRoute(forward, presence, door))
+        _LOGGER.info("%s: Forwards %s", presence.home.name, what)
+        return ""
+
+    def _refusal(self, forward: Forward, presence: Presence) -> str:
+        """Say why a home may not have a port; empty if it may."""
+        what = _words(forward)
         if not presence.home.ports.covers(forward.protocol, forward.port):
             allowed = str(presence.home.ports) or "none"
             return (
@@ -191,43 +271,41 @@ class Forwards:
             return f"Another home on this relay holds {what}."
         if forward in self._own_ports():
             return f"The relay itself uses {what}."
-        try:
-            close = self._bind(forward, presence)
-        except PortTakenError as err:
-            return f"The relay cannot listen on {what}: {err}."
-        self._sessions.add(ForwardRoute(forward, presence, close))
-        _LOGGER.info("%s: Forwards %s", presence.home.name, what)
         return ""
 
-    def _bind(self, forward: Forward, presence: Presence) -> Callable[[], None]:
+    def _door(
+        self, forward: Forward, presence: Presence, inherited: Inherited
+    ) -> PortDoor:
+        """Bind a port, or take its sockets over. Raises PortTakenError."""
         if forward.protocol is Protocol.UDP:
-            return self._open_datagrams(forward, presence)
-        listeners = bind_all(
-            self._hosts,
-            functools.partial(listen, port=forward.port, visitors_speak_first=False),
-        )
-        door = Doorway(
-            listeners,
-            on_connection=functools.partial(self._admit, forward),
+            return self._make_datagrams(forward, presence, inherited)
+
+        def bind(host: str) -> socket.socket:
+            found = take(inherited, host, forward.port, socket.SOCK_STREAM)
+            return found or listen(host, forward.port, visitors_speak_first=False)
+
+        return Doorway(
+            bind_all(self._hosts, bind),
+            on_connection=functools.partial(self._admit, str(forward)),
             book=self._book,
             poller=self._poller,
             counters=self._counters,
             loop=asyncio.get_running_loop(),
         )
-        door.open()
-        return door.close
 
-    def _admit(self, forward: Forward, sock: socket.socket, peer: Endpoint) -> None:
+    def _admit(self, name: str, sock: socket.socket, peer: Endpoint) -> None:
         visitor = ForwardVisitor(
             self._visitors,
             sock,
             peer=peer,
-            forward=forward,
-            context=self._context,
-            name=f"{forward.protocol}-{forward.port}.{self._suffix}",
+            name=name,
             leave=functools.partial(self._book.leave, peer[0]),
         )
         self._visitors.place(visitor)
+
+
+def _words(forward: Forward) -> str:
+    return f"{forward.protocol.upper()} port {forward.port}"
 
 
 def bind_all(

@@ -148,7 +148,7 @@ class HandOver:
         for door in self._doors:
             for listener in door.listeners:
                 link.send({"kind": "listener"}, listener.fileno())
-        for sock in self._datagrams.socks:
+        for sock in (*self._datagrams.socks, *self._forwards.socks()):
             link.send({"kind": "listener"}, sock.fileno())
         for home_id, presence in self._sessions.presences.items():
             link.send(
@@ -160,6 +160,11 @@ class HandOver:
                         name
                         for name, route in presence.routes.items()
                         if route.forward is None
+                    ],
+                    "forwards": [
+                        name
+                        for name, route in presence.routes.items()
+                        if route.forward is not None
                     ],
                 }
             )
@@ -183,7 +188,6 @@ class HandOver:
         self.left = True
         for door in self._doors:
             door.close()
-        # The successor binds these when their homes have come back to it.
         self._forwards.close()
         self._datagrams.close()
         forward = functools.partial(_forward, link)
@@ -194,9 +198,9 @@ class HandOver:
         self._on_left()
 
 
-def _forward(link: Link, sock: socket.socket, flight: bytes) -> None:
+def _forward(link: Link, sock: socket.socket, flight: bytes, forward: str) -> None:
     text = base64.b64encode(flight).decode("ascii")
-    link.send({"kind": "visitor", "flight": text}, sock)
+    link.send({"kind": "visitor", "flight": text, "forward": forward}, sock)
 
 
 class TakeOver:
@@ -209,6 +213,7 @@ class TakeOver:
         poller: Poller,
         front: Front,
         visitors: Visitors,
+        forwards: Forwards,
         sessions: Sessions,
         answers: Answers,
         registry: Registry,
@@ -220,6 +225,7 @@ class TakeOver:
         """Take over what the old process knew of homes and answers."""
         self._front = front
         self._visitors = visitors
+        self._forwards = forwards
         self._answers = answers
         self._arrivals = arrivals
         self._inside = inside
@@ -228,7 +234,10 @@ class TakeOver:
         for message in inheritance.homes:
             home = registry.home(message["id"])
             if home is not None:
-                sessions.adopt(home, message["generation"], message["hostnames"])
+                presence = sessions.adopt(
+                    home, message["generation"], message["hostnames"]
+                )
+                forwards.adopt(presence, message["forwards"], inheritance.listeners)
         for message in inheritance.answers:
             self._show(message)
         self._link = Link(
@@ -258,7 +267,7 @@ class TakeOver:
             case "arrival" if passed is not None:
                 self._admit(passed, None)
             case "visitor" if passed is not None:
-                self._admit(passed, message["flight"])
+                self._admit(passed, message["flight"], message["forward"])
             case _:
                 self._link.close()
 
@@ -270,7 +279,9 @@ class TakeOver:
             message["key_authorization"],
         )
 
-    def _admit(self, sock: socket.socket, flight: bytes | None) -> None:
+    def _admit(
+        self, sock: socket.socket, flight: bytes | None, forward: str = ""
+    ) -> None:
         """Let in who was let in before, counted by this process from here on."""
         try:
             peer = sock.getpeername()[:2]
@@ -286,6 +297,9 @@ class TakeOver:
         sock.setblocking(False)  # noqa: FBT003  the socket module's own name
         if flight is None:
             self._front.admit(sock, peer)
+            return
+        if forward:
+            self._forwards.admit(forward, sock, peer)
             return
         leave = functools.partial(book.leave, peer[0])
         hello = read_hello(flight, max_bytes=self._limits.hello_max_bytes)

@@ -1,7 +1,6 @@
 """The relay's own key, and the small authority that signs homes' certificates.
 
     relay.key, relay.crt    what agents pin: SHA-256 of the public key is in each code
-    relay-client.crt        the same key, as the client of sealed channels
     authority.key, .crt     signs one client certificate per home, at pairing
 
 Made once, kept in the data folder with mode 0600. These certificates are for the
@@ -71,14 +70,6 @@ class Keys:
         self._certificate = self._own_certificate(
             "relay", self._key, CONTROL_NAME, is_authority=False
         )
-        # An edge checks the purpose of what it is shown, so that needs its own.
-        self._client_certificate = self._own_certificate(
-            "relay-client",
-            self._key,
-            "Hearthgate relay",
-            is_authority=False,
-            is_client=True,
-        )
         self._authority = self._own_certificate(
             "authority", self._authority_key, "Hearthgate homes", is_authority=True
         )
@@ -96,24 +87,6 @@ class Keys:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
-    @property
-    def sealing_certificate(self) -> str:
-        """What homes shall accept on sealed channels, as PEM."""
-        pem = self._client_certificate.public_bytes(serialization.Encoding.PEM)
-        return pem.decode("ascii")
-
-    def sealing_context(self) -> ssl.SSLContext:
-        """Return the TLS context of sealed channels, in which the relay is the client.
-
-        The caller compares the other side's certificate with the home's id.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(self._path("relay-client.crt"), self._path("relay.key"))
-        return context
-
     def sign(self, request_pem: str, home: str) -> SignedHome:
         """Sign a home's certificate request (PKCS #10, RFC 2986).
 
@@ -127,7 +100,6 @@ class Keys:
             issuer=self._authority.subject,
             signer=self._authority_key,
             is_authority=False,
-            is_client=True,
         )
         return SignedHome(
             certificate=certificate.public_bytes(serialization.Encoding.PEM).decode(),
@@ -155,13 +127,7 @@ class Keys:
         return key
 
     def _own_certificate(
-        self,
-        name: str,
-        key: ec.EllipticCurvePrivateKey,
-        cn: str,
-        *,
-        is_authority: bool,
-        is_client: bool = False,
+        self, name: str, key: ec.EllipticCurvePrivateKey, cn: str, *, is_authority: bool
     ) -> x509.Certificate:
         path = self._path(f"{name}.crt")
         with contextlib.suppress(OSError, ValueError):  # then a new one does as well
@@ -174,7 +140,6 @@ class Keys:
             issuer=None,
             signer=key,
             is_authority=is_authority,
-            is_client=is_client,
         )
         write_private(path, made.public_bytes(serialization.Encoding.PEM))
         return made
@@ -215,7 +180,6 @@ def _certificate(
     issuer: x509.Name | None,
     signer: ec.EllipticCurvePrivateKey,
     is_authority: bool,
-    is_client: bool,
 ) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     now = dt.datetime.now(dt.UTC)
@@ -238,7 +202,7 @@ def _certificate(
         builder = builder.add_extension(
             x509.ExtendedKeyUsage(
                 [ExtendedKeyUsageOID.CLIENT_AUTH]
-                if is_client
+                if issuer
                 else [ExtendedKeyUsageOID.SERVER_AUTH]
             ),
             critical=False,

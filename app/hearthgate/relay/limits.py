@@ -56,6 +56,12 @@ class Limits:
     pair_idle_max_s: float = setting(_SECONDS, 2.2 * 3600)
     # What the design's pool needs at most. Costs one descriptor each.
     channels_per_home_max: int = setting(_COUNT, 64)
+    # A sealed channel that no visitor of a forward has used for so long. A page or a
+    # chat opens its connections within seconds; a quiet home need not keep any.
+    sealed_idle_s: float = setting(_SECONDS, 60.0)
+    # A router forgets a mapping after a minute at the earliest, and a home that was
+    # heard so lately is not gone: it gets a visitor's bytes without being asked.
+    sealed_trust_s: float = setting(_SECONDS, 10.0)
     # Two for each home, while the old connection is found to be dead, and who pairs.
     control_connections_max: int = setting(_COUNT, 2_500)
     # A mutual TLS handshake and one request over a bad line.
@@ -85,6 +91,9 @@ class Limits:
     unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
     # Homes say hello every 15 s; without two of them UDP is not used towards a home.
     datagram_path_s: float = setting(_SECONDS, 45.0)
+    # Datagrams without a way to their home wait in the kernel's buffer, at most 4 MiB
+    # for each port: longer than a reconnect takes, not longer than they are worth.
+    datagram_wait_s: float = setting(_SECONDS, 5.0)
     # Let's Encrypt asks from five places within a minute; twenty orders at once are a
     # whole home after a restore.
     answers_per_home_max: int = setting(_COUNT, 100)

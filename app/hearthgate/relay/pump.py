@@ -11,7 +11,7 @@ hostnames, TLS or homes; never logs content.
 import asyncio
 from collections.abc import Callable
 import socket
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hearthgate.poller import READABLE, WRITABLE, Poller
 
@@ -21,11 +21,20 @@ BUFFER_BYTES = 256 * KIB
 PairDone = Callable[["Carried"], None]
 
 
+@runtime_checkable
 class Carried(Protocol):
     """A visitor on its channel, however its bytes are carried."""
 
     tick: int  # of the pump, when something last moved
     closed: bool
+
+    @property
+    def to_home(self) -> int:
+        """Bytes that the visitor has sent."""
+
+    @property
+    def to_visitor(self) -> int:
+        """Bytes that the home has sent."""
 
     def close(self) -> None:
         """Close both sockets and report; twice does no harm."""
@@ -184,6 +193,16 @@ class Pair:
         self.on_done = on_done
         self.tick = pump.tick
         self.closed = False
+
+    @property
+    def to_home(self) -> int:
+        """Bytes that the visitor has sent, but for its first flight."""
+        return self.visitor.taken
+
+    @property
+    def to_visitor(self) -> int:
+        """Bytes that the home has sent."""
+        return self.channel.taken
 
     def close(self) -> None:
         """Close both sockets and report; what is pending is lost."""

@@ -189,9 +189,7 @@ class Relay:
             limits=limits,
             hosts=settings.bind,
             own_ports=self._own_ports,
-            context=self._keys.sealing_context(),
-            fingerprint=self._keys.fingerprint,
-            open_datagrams=self._datagrams.forward,
+            make_datagrams=self._datagrams.forward,
         )
         self._control = ControlEndpoint(
             keys=self._keys,
@@ -272,8 +270,6 @@ class Relay:
             ),
         )
 
-        for listener in inherited:  # for ports that the settings no longer name
-            listener.close()
         self._stopping = asyncio.Event()
         self._hand_over = HandOver(
             poller=self._poller,
@@ -297,6 +293,7 @@ class Relay:
                 poller=self._poller,
                 front=self._front,
                 visitors=self._visitors,
+                forwards=self._forwards,
                 sessions=self._sessions,
                 answers=answers,
                 registry=self._registry,
@@ -305,6 +302,9 @@ class Relay:
                 limits=limits,
                 counters=self._counters,
             )
+
+        for listener in inherited:  # for ports that nobody names any more
+            listener.close()
 
     def _in_use(self) -> int:
         """Return the descriptors of homes, and of visitors who are inside."""
@@ -334,6 +334,7 @@ class Relay:
             self._tls_door.open()
             self._datagrams.open()
             self._plain_door.open()
+            self._forwards.open()
             if self._take_over is not None:
                 self._take_over.ready()
             self._successors.open()
@@ -393,9 +394,11 @@ class Relay:
             try:
                 self._front.sweep()
                 self._visitors.sweep()
+                self._datagrams.sweep_waiting()
                 if turn % _SWEEPS_PER_TICK == 0:
                     self._pump.tick += 1
                     self._pump.close_idle(ticks_max)
+                    self._sessions.close_unused()
                     self._datagrams.sweep()
                     if not self._is_stopping:  # homes that left because of it stay
                         self._sessions.sweep()

@@ -6,7 +6,7 @@ Reads; changes nothing. The commands print it as tables or JSON, metrics reads i
 from collections.abc import Iterator
 from typing import Any
 
-from hearthgate.relay.pump import Pair
+from hearthgate.relay.pump import Carried
 from hearthgate.relay.sessions import Presence, Sessions
 from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Moved, Traffic
 
@@ -20,8 +20,8 @@ def live_bytes(sessions: Sessions) -> Iterator[tuple[str, int, int]]:
 def _live_bytes(presence: Presence) -> Iterator[tuple[str, int, int]]:
     for route in presence.routes.values():
         for one in route.live:
-            if isinstance(one, Pair):
-                yield route.hostname, one.visitor.taken, one.channel.taken
+            if isinstance(one, Carried):
+                yield route.hostname, one.to_home, one.to_visitor
 
 
 def home_report(presence: Presence | None, traffic: Traffic | None) -> dict[str, Any]:

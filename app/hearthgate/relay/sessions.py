@@ -2,7 +2,8 @@
 
     Presence   one per home that has connected since the start
       ├─ Session      the valid control connection, highest generation; or none
-      │    └─ parked  channels that wait for a visitor, the freshest on top
+      │    ├─ parked  channels that wait for a visitor, the freshest on top
+      │    └─ free    sealed ones that have served a visitor and wait for another
       ├─ routes       hostname, or a forward as tcp/25565 ──▶ what is live on it
       └─ waiting      visitors for whom no channel is there yet
 
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable
 import secrets
 import socket
 import textwrap
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hearthgate.poller import Poller
 from hearthgate.relay.counters import Counters
@@ -36,6 +37,9 @@ from hearthgate.wire.control import (
 )
 from hearthgate.wire.replay import ReplayWindow
 
+if TYPE_CHECKING:
+    from hearthgate.relay.sealed import SealedLine
+
 _DOMAINS_SHOWN_MAX = 160  # characters; a refusal has at most 500 on the wire
 
 
@@ -52,7 +56,10 @@ class Waiting(Protocol):
     hostname: str  # the name that the visitor asked for
     since: float  # when it came, by the relay's clock
 
-    def proceed(self, channel: "ParkedChannel") -> None:
+    def choose(self, presence: "Presence") -> "ParkedChannel | SealedLine | None":
+        """Take a channel of the home that this visitor can use."""
+
+    def proceed(self, channel: "ParkedChannel | SealedLine") -> None:
         """Take a channel, which is the visitor's from here on."""
 
     def refuse(self, alert: Alert) -> None:
@@ -141,6 +148,7 @@ class Session:
         self.send = send  # queues a message; never blocks
         self._leave = leave  # closes the control connection after a goodbye
         self.parked: list[ParkedChannel] = []
+        self.free: list[SealedLine] = []
         self.ended = False
         self.has_published = False
         self.features: frozenset[str] = frozenset()  # what the agent knows
@@ -166,6 +174,25 @@ class Session:
         if channel in self.parked:
             self.parked.remove(channel)
 
+    def set_free(self, line: "SealedLine") -> None:
+        """Keep a sealed channel for the next visitor, or close it."""
+        if self.ended or len(self.free) >= self._channels_max:
+            line.close()
+            return
+        self.free.append(line)
+        if self.presence.waiting:
+            self.presence.serve()
+
+    def forget_sealed(self, line: "SealedLine") -> None:
+        """Take a closed channel out of the free ones."""
+        if line in self.free:
+            self.free.remove(line)
+
+    def close_unused(self, since: float) -> None:
+        """Close free channels that were not heard since a moment."""
+        for line in [one for one in self.free if one.since < since]:
+            line.close()
+
     def discard_stale(self, parked_before: float) -> int:
         """Close channels parked before a moment: their path is dead. Return how many.
 
@@ -175,6 +202,7 @@ class Session:
         self.parked = [one for one in self.parked if one.since > parked_before]
         for channel in stale:
             channel.close()
+        self.close_unused(parked_before)
         return len(stale)
 
     def end(self, reason: GoodbyeReason | None) -> None:
@@ -185,6 +213,8 @@ class Session:
         for channel in self.parked:
             channel.close()
         self.parked.clear()
+        for line in list(self.free):
+            line.close()
         if reason is not None:
             self.send(Goodbye(reason))
             self._leave()
@@ -206,19 +236,28 @@ class Presence:
         session = self.session
         return session.parked.pop() if session and session.parked else None
 
+    def take_free(self) -> "SealedLine | None":
+        """Return the free sealed channel that was used last, likewise."""
+        session = self.session
+        return session.free.pop() if session and session.free else None
+
     def serve(self) -> None:
         """Give parked channels to the visitors who wait, the first come first."""
-        for _ in range(len(self.waiting)):
-            if not (self.session and self.session.parked):
-                return
+        stay: list[Waiting] = []
+        while self.waiting and self._has_channels:
             visitor = self.waiting.popleft()
-            if visitor.hostname not in self.routes:
-                self.waiting.append(visitor)
-                continue
-            channel = self.take_channel()
+            known = visitor.hostname in self.routes
+            channel = visitor.choose(self) if known else None
             if channel is None:
-                return
-            visitor.proceed(channel)
+                stay.append(visitor)
+            else:
+                visitor.proceed(channel)
+        self.waiting.extendleft(reversed(stay))
+
+    @property
+    def _has_channels(self) -> bool:
+        session = self.session
+        return session is not None and bool(session.parked or session.free)
 
     def ask_for_channels(self, *, stale_before: int = 0) -> None:
         """Tell the agent how many visitors wait."""
@@ -243,7 +282,9 @@ class Sessions:
         # Told of each name that is withdrawn: an older process may have visitors of it.
         self.on_withdrawn: Callable[[str], None] = _nobody
 
-    def adopt(self, home: Home, generation: int, hostnames: Iterable[str]) -> None:
+    def adopt(
+        self, home: Home, generation: int, hostnames: Iterable[str]
+    ) -> "Presence":
         """Expect a home back, with what another process knew of it."""
         presence = self.presences[home.id] = Presence(home)
         presence.generation = generation
@@ -251,6 +292,7 @@ class Sessions:
         for name in hostnames:
             if home.covers(name) and name not in self.routes:
                 self.routes[name] = presence.routes[name] = Route(name, presence)
+        return presence
 
     def begin(
         self, home: Home, send: Callable[[Message], None], leave: Callable[[], None]
@@ -410,6 +452,12 @@ class Sessions:
         lost_at = presence.lost_at
         recent = lost_at is not None and now - lost_at < grace_s
         return presence if recent else None
+
+    def close_unused(self) -> None:
+        """Close sealed channels that were free for too long."""
+        since = self._clock() - self._limits.sealed_idle_s
+        for session in self.by_id.values():
+            session.close_unused(since)
 
     def sweep(self) -> None:
         """Withdraw what homes published that did not come back in time."""

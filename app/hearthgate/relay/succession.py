@@ -34,6 +34,7 @@ import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
 from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.wire.control import read_forward
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,11 +58,17 @@ class TakeOverFailedError(HearthgateError):
 
 _TEXT = vol.All(str, vol.Length(max=512))
 _COUNT = vol.All(int, vol.Range(0, (1 << 53) - 1))
-_FIELDS: dict[str, dict[str, object]] = {
+_FIELDS: dict[str, dict[Any, object]] = {
     "hello": {"version": _COUNT},
     "lock": {},
     "listener": {},
-    "home": {"id": _TEXT, "generation": _COUNT, "hostnames": [_TEXT]},
+    # Ports came later: who does not know them closes the sockets and waits for homes.
+    "home": {
+        "id": _TEXT,
+        "generation": _COUNT,
+        "hostnames": [_TEXT],
+        vol.Optional("forwards", default=list): [read_forward],
+    },
     "answer": {
         "home": _TEXT,
         "hostname": _TEXT,
@@ -71,7 +78,10 @@ _FIELDS: dict[str, dict[str, object]] = {
     "will": {},
     "ready": {},
     "arrival": {},
-    "visitor": {"flight": vol.All(str, base64.b64decode)},
+    "visitor": {
+        "flight": vol.All(str, base64.b64decode),
+        vol.Optional("forward", default=""): _TEXT,  # the port, instead of a flight
+    },
     "cut": {"hostname": _TEXT},
 }
 _SCHEMAS = {

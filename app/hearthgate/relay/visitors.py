@@ -20,8 +20,9 @@ import struct
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.pump import Carried, Pair, Pump
+from hearthgate.relay.pump import Carried, Pump
 from hearthgate.relay.registry import Home
+from hearthgate.relay.sealed import SealedLine
 from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
 from hearthgate.relay.traffic import Traffic, VisitorLog
 from hearthgate.wire.alerts import Alert, alert_record
@@ -32,8 +33,10 @@ from hearthgate.wire.proxy import Endpoint, proxy_header
 _LOGGER = logging.getLogger(__name__)
 
 PARKED_EVENTS = READABLE | select.EPOLLRDHUP
-Elsewhere = Callable[[socket.socket, bytes], None]
-_TRIES_MAX = 5  # channels found closed cost nothing; a pool of them is soon empty
+Elsewhere = Callable[[socket.socket, bytes, str], None]
+# Channels that closed, of those parked since the visitor came. Older ones all close
+# together if the path breaks, and there is an end to them.
+_TRIES_MAX = 5
 _UNACKED = struct.Struct("=24xI")  # tcpi_unacked in struct tcp_info (linux/tcp.h)
 
 
@@ -41,6 +44,7 @@ class Visitor:
     """One visitor between hello and pump; afterwards only what its end needs."""
 
     __slots__ = (
+        "_came_to",
         "_desk",
         "_flight",
         "_leave",
@@ -70,7 +74,7 @@ class Visitor:
         self.sock = sock
         self.hostname = hostname
         self.route: Route | None = None
-        self.channel: ParkedChannel | None = None
+        self.channel: ParkedChannel | SealedLine | None = None
         self.since = desk.clock()
         self.opened_at = 0.0
         self.tries = 0
@@ -79,11 +83,16 @@ class Visitor:
         self._desk = desk
         self.peer = peer
         self._flight = flight
+        self._came_to = ""  # a forward, for who is no web visitor
         self._unsent: bytes | memoryview = b""
         self._leave = leave
 
-    def proceed(self, channel: ParkedChannel) -> None:
-        """Send opening and flight over a channel; wait for the first byte back."""
+    def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
+        """Take a parked channel: it becomes this visitor's connection."""
+        return presence.take_channel()
+
+    def proceed(self, channel: ParkedChannel | SealedLine) -> None:
+        """Go on over a channel."""
         desk = self._desk
         session = channel.session
         route = session.presence.routes.get(self.hostname)
@@ -92,28 +101,24 @@ class Visitor:
             self.refuse(Alert.UNRECOGNIZED_NAME)
             return
         self.channel = channel
-        self.tries += 1
+        self.tries += channel.since >= self.since
         if self.route is not route:
             self._leave_route()
             self.route = route
             route.live.add(self)
-        self._unsent = self._first_bytes(channel)
         self.opened_at = desk.clock()
         desk.opening[self] = None
-        desk.poller.set_handler(channel.fd, self._on_channel)
-        self._send()
+        self._begin(channel)
 
-    def _first_bytes(self, channel: ParkedChannel) -> bytes:
-        """Return what goes first over a channel: its opening and the flight."""
+    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
+        """Send opening and flight; wait for the first byte back."""
         session = channel.session
         proxy = proxy_header(self.peer, self._desk.relay)
-        return write_opening(
+        self._unsent = write_opening(
             session.id, channel.serial, session.key, proxy, self._flight
         )
-
-    def _carry(self, channel: ParkedChannel, unsent: bytes | memoryview) -> Carried:
-        """Give visitor and channel to the pump."""
-        return self._desk.pump.join(self.sock, channel.sock, unsent, self._done)
+        self._desk.poller.set_handler(channel.fd, self._on_channel)
+        self._send()
 
     def _tell(self, alert: Alert) -> None:
         """Say why the visitor is refused."""
@@ -159,27 +164,34 @@ class Visitor:
         if events & ~WRITABLE:
             self._join(channel)
 
-    def _join(self, channel: ParkedChannel) -> None:
-        desk = self._desk
-        desk.opening.pop(self, None)
-        now = desk.clock()
-        channel.session.answered_at = now
+    def _join(self, channel: ParkedChannel | SealedLine) -> None:
+        """Give visitor and channel to the pump."""
         route = self.route
         if route is None:
             self.close()
             return
-        route.live.discard(self)
-        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
-        self._flight = b""
-        self.channel = None
+        self._answered(channel)
         unsent, self._unsent = self._unsent, b""
-        pair = self._carry(channel, unsent)
+        pump = self._desk.pump
+        pair = pump.join(self.sock, channel.sock, unsent, self._done)
         if not pair.closed:
             route.live.add(pair)
 
+    def _answered(self, channel: ParkedChannel | SealedLine) -> None:
+        """Take that the first byte came back: nothing is replayed from here on."""
+        desk = self._desk
+        desk.opening.pop(self, None)
+        now = desk.clock()
+        channel.session.answered_at = now
+        desk.traffic.opened(self.hostname, len(self._flight), now - self.since)
+        if self.route is not None:
+            self.route.live.discard(self)
+        self._flight = b""
+        self.channel = None
+
     def _done(self, pair: Carried) -> None:
         self.closed = True
-        self._desk.left(self, pair)
+        self._desk.left(self, pair.to_home, pair.to_visitor)
         if self.route is not None:
             self.route.live.discard(pair)
         self._leave()
@@ -236,7 +248,7 @@ class Visitor:
         self._drop_channel()
         self._leave_route()
         self._leave()
-        elsewhere(self.sock, self._flight)
+        elsewhere(self.sock, self._flight, self._came_to)
 
     def _leave_route(self) -> None:
         if self.route is not None:
@@ -279,7 +291,7 @@ class Visitors:
         self.clock = clock
         self.opening: dict[Visitor, None] = {}  # in the order in which they were opened
         self._sessions = sessions
-        self._limits = limits
+        self.limits = limits
         self._counters = counters
         self._holder = holder  # whose grant covers a hostname
         self._loop = loop
@@ -316,7 +328,8 @@ class Visitors:
     def move_to(self, elsewhere: Elsewhere) -> None:
         """Send away whoever waits for a channel, now and from here on.
 
-        elsewhere(sock, flight) takes the socket over. Who has a channel stays.
+        elsewhere(sock, flight, forward) takes the socket over; forward is empty for a
+        web visitor. Who has a channel stays.
         """
         self._elsewhere = elsewhere
         for presence in self._sessions.presences.values():
@@ -340,14 +353,14 @@ class Visitors:
             self._counters.refuse("an unknown hostname", visitor.hostname[:100])
             visitor.refuse(Alert.UNRECOGNIZED_NAME)
             return
-        channel = presence.take_channel() if route is not None else None
+        channel = visitor.choose(presence) if route is not None else None
         if channel is not None:
             visitor.proceed(channel)
         else:
             self._wait(visitor, presence)
 
     def _wait(self, visitor: Visitor, presence: Presence) -> None:
-        if len(presence.waiting) >= self._limits.waiting_per_home_max:
+        if len(presence.waiting) >= self.limits.waiting_per_home_max:
             name = presence.home.name
             self._counters.refuse("more waiting visitors than allowed", home=name)
             visitor.refuse(Alert.INTERNAL_ERROR)
@@ -372,11 +385,8 @@ class Visitors:
         if session.presence.waiting:
             session.presence.serve()
 
-    def left(self, visitor: Visitor, pair: Carried) -> None:
+    def left(self, visitor: Visitor, to_home: int, to_visitor: int) -> None:
         """Count what a visitor has moved, and log it if the owner wants that."""
-        to_home = to_visitor = 0  # a sealed pair does not count its bytes
-        if isinstance(pair, Pair):
-            to_home, to_visitor = pair.visitor.taken, pair.channel.taken
         self.traffic.ended(visitor.hostname, to_home, to_visitor)
         if self._log is VisitorLog.OFF:
             return
@@ -393,7 +403,7 @@ class Visitors:
         """Act on passed deadlines. To be called four times a second."""
         now = self.clock()
         for visitor in list(self.opening):
-            if now - visitor.opened_at < self._limits.unacknowledged_deadline_s:
+            if now - visitor.opened_at < self.limits.unacknowledged_deadline_s:
                 break  # the others were opened later
             if visitor.channel is not None and self._is_lost(visitor, now):
                 self._replay(visitor)
@@ -401,7 +411,7 @@ class Visitors:
             self._sweep_waiting(presence, now)
 
     def _is_lost(self, visitor: Visitor, now: float) -> bool:
-        old = now - visitor.opened_at >= self._limits.first_byte_deadline_s
+        old = now - visitor.opened_at >= self.limits.first_byte_deadline_s
         return old or self._is_path_dead(visitor, now)
 
     def _is_path_dead(self, visitor: Visitor, now: float) -> bool:
@@ -410,7 +420,7 @@ class Visitors:
         if channel is None or visitor.unacknowledged():
             return True
         silent = channel.session.answered_at < visitor.opened_at
-        return silent and now - visitor.opened_at >= self._limits.silent_home_deadline_s
+        return silent and now - visitor.opened_at >= self.limits.silent_home_deadline_s
 
     def _replay(self, visitor: Visitor) -> None:
         channel = visitor.channel
@@ -439,7 +449,7 @@ class Visitors:
         presence.ask_for_channels(stale_before=stale_before)
 
     def _sweep_waiting(self, presence: Presence, now: float) -> None:
-        deadline = now - self._limits.waiting_deadline_s
+        deadline = now - self.limits.waiting_deadline_s
         for visitor in [one for one in presence.waiting if one.since < deadline]:
             presence.waiting.remove(visitor)
             home = presence.home.name

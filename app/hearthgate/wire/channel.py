@@ -43,7 +43,7 @@ class ChannelKind(IntEnum):
     """What a channel carries."""
 
     CLEAR = 1  # a visitor's TLS, unchanged; in a preamble: whatever it is opened for
-    SEALED = 2  # the relay's TLS towards the edge, with the visitor's bytes in it
+    SEALED = 2  # frames that the relay and the agent seal, see sealed.py
 
 
 _KINDS: Final = frozenset(ChannelKind)
@@ -123,6 +123,11 @@ def opening_size(data: bytes) -> int | None:
 def opening_kind(opening: bytes) -> ChannelKind:
     """Return the kind in an opening that `opening_size` has accepted."""
     return ChannelKind(opening[4])
+
+
+def opening_head_size(opening: bytes) -> int:
+    """Return the size of opening and PROXY header, likewise."""
+    return OPENING_BYTES + int(_OPENING.unpack_from(opening)[2])
 
 
 def opening_is_authentic(

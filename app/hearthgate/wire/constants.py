@@ -25,7 +25,3 @@ CONTROL_MESSAGE_MAX_BYTES = 64 * 1024  # §3: a longer message ends the session
 
 PAIRING_SECRET_BYTES = 16
 FINGERPRINT_BYTES = 32  # SHA-256 of the SubjectPublicKeyInfo
-
-# §8: the server name on a sealed channel is tcp-PORT.RELAY.SUFFIX, where RELAY is the
-# first 12 hexadecimal digits of the relay's fingerprint.
-SEALED_SUFFIX = "forward.hearthgate.internal"

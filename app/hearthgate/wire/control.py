@@ -127,7 +127,6 @@ class Welcome:
     features: tuple[str, ...] = ()
     tcp: tuple[PortRange, ...] = ()  # granted
     udp: tuple[PortRange, ...] = ()
-    certificate: str = ""  # PEM: what the relay shows on sealed channels
     datagram_port: int = 0  # UDP, at the address of the control connection
 
 
@@ -251,7 +250,8 @@ def _hostname(value: object) -> str:
     return name
 
 
-def _forward(value: object) -> Forward:
+def read_forward(value: object) -> Forward:
+    """Return a forward from its text. Raises vol.Invalid."""
     protocol, _, port = value.partition("/") if isinstance(value, str) else ("", "", "")
     try:
         ports = read_ports(port)
@@ -316,9 +316,6 @@ _ID = _integer(0, _ID_MAX)
 _HOSTNAMES = _tuple_of(_hostname, HOSTNAMES_MAX)
 _FEATURES = _tuple_of(_text(32), 64)
 _RANGES = _tuple_of(_range, _RANGES_MAX)
-_PEM = vol.All(
-    str, vol.Length(max=8192), vol.Match(r"(-----BEGIN [A-Za-z0-9+/=\s-]+)?\Z")
-)
 _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
     "hello": (
         Hello,
@@ -347,7 +344,6 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
             vol.Optional("features", default=list): _FEATURES,
             vol.Optional("tcp", default=list): _RANGES,
             vol.Optional("udp", default=list): _RANGES,
-            vol.Optional("certificate", default=""): _PEM,
             vol.Optional("datagram_port", default=0): _integer(0, 65535),
         },
     ),
@@ -356,7 +352,10 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
         Published,
         {"id": _ID, "refused": vol.All({_hostname: _text(500)}, vol.Length(max=1000))},
     ),
-    "forwards": (Forwards, {"id": _ID, "forwards": _tuple_of(_forward, FORWARDS_MAX)}),
+    "forwards": (
+        Forwards,
+        {"id": _ID, "forwards": _tuple_of(read_forward, FORWARDS_MAX)},
+    ),
     "forwarded": (
         Forwarded,
         {"id": _ID, "refused": vol.All({_text(16): _text(500)}, vol.Length(max=1000))},

@@ -1,13 +1,13 @@
-"""Open new TLS connections as fast as they come, each with a full handshake.
+"""Open new connections as fast as they come, each with a full TLS handshake.
 
-    connect ▶ handshake ▶ one request ▶ answer ▶ close ▶ the next
+    connect ▶ handshake (unless --plain) ▶ one request ▶ answer ▶ close ▶ the next
 
 wrk and h2load resume the TLS session of the connection before, which spares the edge
 the costly half. Python's ssl never does unless told to. One thread, one epoll, no
 object per byte: about 80 µs of Python beside the handshake's own work.
 
-`python -m tests.bench.visitors.dial PORT HOSTNAME PATH SECONDS WIDTH` prints JSON:
-{"done", "errors", "resumed", "seconds"}.
+`python -m tests.bench.visitors.dial PORT HOSTNAME PATH SECONDS WIDTH [--plain]` prints
+JSON: {"done", "errors", "resumed", "seconds"}.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,14 @@ class _Visit:
 class Dialler:
     """Keep `width` connections on their way until the time is over."""
 
-    def __init__(self, port: int, hostname: str, path: str, width: int) -> None:
+    def __init__(
+        self, port: int, hostname: str, path: str, width: int, *, plain: bool
+    ) -> None:
         self._port, self._hostname, self._width = port, hostname, width
         self._request = (
             f"GET {path} HTTP/1.1\r\nHost: {hostname}\r\nConnection: close\r\n\r\n"
         ).encode()
+        self._plain = plain
         self._context = ssl.create_default_context()
         self._context.check_hostname = False
         self._context.verify_mode = ssl.CERT_NONE  # as wrk does
@@ -67,20 +70,26 @@ class Dialler:
 
     def _step(self, visit: _Visit, events: int) -> None:
         try:
-            tls = visit.tls or self._wrap(visit)
-            if not visit.greeted:
-                tls.do_handshake()
-                visit.greeted = True
-                self.resumed += bool(tls.session_reused)
+            sock = visit.plain if self._plain else self._greet(visit)
             if not visit.asked:
-                tls.send(self._request)
+                sock.send(self._request)
                 visit.asked = True
-            self._finish(visit, ok=tls.recv(8192).startswith(b"HTTP/1.1 200"))
-        except ssl.SSLWantReadError:
+            self._finish(visit, ok=sock.recv(8192).startswith(b"HTTP/1.1 200"))
+        except (ssl.SSLWantReadError, BlockingIOError):
             if events & selectors.EVENT_WRITE:
-                self._poll.modify(tls, selectors.EVENT_READ, visit)
+                now = visit.tls or visit.plain
+                self._poll.modify(now, selectors.EVENT_READ, visit)
         except OSError:
             self._finish(visit, ok=False)
+
+    def _greet(self, visit: _Visit) -> ssl.SSLSocket:
+        """Go on with the handshake until it is done."""
+        tls = visit.tls or self._wrap(visit)
+        if not visit.greeted:
+            tls.do_handshake()
+            visit.greeted = True
+            self.resumed += bool(tls.session_reused)
+        return tls
 
     def _wrap(self, visit: _Visit) -> ssl.SSLSocket:
         """Begin TLS on a connection that is made, or raise why it is not."""
@@ -103,8 +112,9 @@ class Dialler:
 
 
 def main() -> None:
-    port, hostname, path, seconds, width = sys.argv[1:]
-    dialler = Dialler(int(port), hostname, path, int(width))
+    port, hostname, path, seconds, width, *more = sys.argv[1:]
+    plain = more == ["--plain"]
+    dialler = Dialler(int(port), hostname, path, int(width), plain=plain)
     took = dialler.run(float(seconds))
     result = {
         "done": dialler.done,

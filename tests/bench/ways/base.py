@@ -1,10 +1,11 @@
 """What a way is, for the rest of the benchmark."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Way", "WayName"]
+__all__ = ["Doors", "Way", "WayName"]
 
 
 class WayName(StrEnum):
@@ -30,6 +31,14 @@ _TITLES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The loopback ports that visitors of a way connect to."""
+
+    edge: int  # TLS, which ends at the edge
+    forward: int | None = None  # the bare service; None: not a thing of this way
+
+
 class Way(Protocol):
     """One way from a visitor to the scene's service.
 
@@ -37,8 +46,8 @@ class Way(Protocol):
     started, also when `start` failed half-way, and may be called twice.
     """
 
-    def start(self) -> int:
-        """Start all processes; return the loopback port that visitors connect to.
+    def start(self) -> Doors:
+        """Start all processes; return where visitors connect to.
 
         Returns when the first visitor can be served. Raises BenchError.
         """

@@ -5,6 +5,7 @@ import contextlib
 
 from tests.bench.edge import BenchEdge
 from tests.bench.scene import Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["DirectWay"]
 
@@ -16,10 +17,10 @@ class DirectWay:
         self._scene = scene
         self._stack = contextlib.ExitStack()
 
-    def start(self) -> int:
+    def start(self) -> Doors:
         self._edge = BenchEdge(self._scene, "direct", proxy_header=False)
         self._stack.callback(self._edge.stop)
-        return self._edge.port
+        return Doors(self._edge.port, forward=self._scene.service_port)
 
     def processes(self) -> Mapping[str, list[int]]:
         return {"edge": [self._edge.pid]}

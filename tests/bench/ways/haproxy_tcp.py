@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.bench.edge import BenchEdge
 from tests.bench.processes import Child, free_port, wait_for_port
 from tests.bench.scene import DOMAIN, Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["HaproxyTcpWay"]
 
@@ -42,7 +43,7 @@ class HaproxyTcpWay:
         self._scene = scene
         self._stack = contextlib.ExitStack()
 
-    def start(self) -> int:
+    def start(self) -> Doors:
         folder = self._scene.folder
         self._edge = BenchEdge(self._scene, "haproxy-tcp", proxy_header=True)
         self._stack.callback(self._edge.stop)
@@ -55,7 +56,7 @@ class HaproxyTcpWay:
         self._relay = Child(argv, log=folder / "relay-haproxy.log")
         self._stack.callback(self._relay.stop)
         wait_for_port(port, self._relay)
-        return port
+        return Doors(port)
 
     def processes(self) -> Mapping[str, list[int]]:
         return {"relay": [self._relay.pid], "edge": [self._edge.pid]}

@@ -27,6 +27,7 @@ from tests.bench.processes import (
     wait_until,
 )
 from tests.bench.scene import DOMAIN, Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["HearthgateWay"]
 
@@ -43,20 +44,21 @@ class HearthgateWay:
         self._stack = contextlib.ExitStack()
         self._folder = scene.folder / "hearthgate"
 
-    def start(self) -> int:
-        port = free_port()
+    def start(self) -> Doors:
+        port, forward = free_port(), free_port()
         self._relay = self._start_relay(port)
         self._put_certificates()
         self._agent, api = self._start_home()
-        api.call("POST", "relays", {"code": self._invite()})
+        api.call("POST", "relays", {"code": self._invite(forward)})
         relay_id = self._connected(api)
         for hostname, service_port in (
             (self._scene.hostname, self._scene.service_port),
             (self._scene.upload_hostname, self._scene.sink_port),
         ):
             self._expose(api, relay_id, hostname, service_port)
+        self._forward(api, relay_id, forward)
         wait_until(
-            lambda: _live(api) == 2,
+            lambda: _live(api) == 3,
             "the exposures",
             self._relay,
             self._agent,
@@ -64,7 +66,7 @@ class HearthgateWay:
         )
         # The edge is replaced for each exposure; the one before ends by itself.
         wait_until(lambda: len(self.processes()["edge"]) == 1, "the last edge")
-        return port
+        return Doors(port, forward=forward)
 
     def processes(self) -> Mapping[str, list[int]]:
         helpers = descendants(self._agent.pid)[1:]
@@ -91,9 +93,10 @@ class HearthgateWay:
         folder.mkdir(parents=True, exist_ok=True)
         return ["--data", str(folder)]
 
-    def _invite(self) -> str:
+    def _invite(self, forward: int) -> str:
         argv: list[str | Path] = [_COMMAND, "relay", "invite", *self._relay_data()]
         argv += ["--domain", DOMAIN, "--name", "bench", "--json"]
+        argv += ["--tcp", str(forward)]
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=30, check=False
         )
@@ -146,6 +149,12 @@ class HearthgateWay:
         service = {"name": hostname, "url": f"http://127.0.0.1:{port}/"}
         made = api.call("POST", "services", service)
         wish = {"enabled": True, "hostname": hostname, "relay_id": relay_id}
+        api.call("PUT", f"services/{made['id']}/exposure", wish)
+
+    def _forward(self, api: "_Api", relay_id: str, public_port: int) -> None:
+        service = {"name": "bare", "url": f"tcp://127.0.0.1:{self._scene.service_port}"}
+        made = api.call("POST", "services", service)
+        wish = {"enabled": True, "public_port": public_port, "relay_id": relay_id}
         api.call("PUT", f"services/{made['id']}/exposure", wish)
 
 

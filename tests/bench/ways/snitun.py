@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from tests.bench.edge import BenchEdge
 from tests.bench.processes import Child, free_port, wait_for_port, wait_until
 from tests.bench.scene import Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["PYTHON", "SniTunWay"]
 
@@ -31,7 +32,7 @@ class SniTunWay:
         self._scene = scene
         self._stack = contextlib.ExitStack()
 
-    def start(self) -> int:
+    def start(self) -> Doors:
         self._edge = BenchEdge(self._scene, "snitun", proxy_header=False)
         self._stack.callback(self._edge.stop)
         port = free_port()
@@ -43,7 +44,7 @@ class SniTunWay:
         wait_until(
             lambda: "connected" in ready.read_text(), "SniTun's client", self._client
         )
-        return port
+        return Doors(port)
 
     def _settings(self, port: int) -> Path:
         path = self._scene.folder / "snitun.json"

@@ -14,6 +14,7 @@ import subprocess
 from tests.bench.edge import BenchEdge
 from tests.bench.processes import Child, descendants, free_port, wait_for_port
 from tests.bench.scene import Scene
+from tests.bench.ways.base import Doors
 
 __all__ = ["SshWay"]
 
@@ -34,23 +35,25 @@ LogLevel INFO
 
 
 class SshWay:
-    """visitor ──▶ sshd ──one ssh connection──▶ ssh ──▶ edge."""
+    """visitor ──▶ sshd ──one ssh connection──▶ ssh ──▶ edge, or the bare service."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._folder = scene.folder / "ssh"
         self._stack = contextlib.ExitStack()
 
-    def start(self) -> int:
+    def start(self) -> Doors:
         self._edge = BenchEdge(self._scene, "ssh-r", proxy_header=False)
         self._stack.callback(self._edge.stop)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._make_keys()
-        ssh_port, port = free_port(), free_port()
+        ssh_port, port, forward = free_port(), free_port(), free_port()
         self._sshd = self._start_sshd(ssh_port)
-        self._ssh = self._start_ssh(ssh_port, port)
-        wait_for_port(port, self._sshd, self._ssh)
-        return port
+        leads = {port: self._edge.port, forward: self._scene.service_port}
+        self._ssh = self._start_ssh(ssh_port, leads)
+        for one in leads:
+            wait_for_port(one, self._sshd, self._ssh)
+        return Doors(port, forward=forward)
 
     def _make_keys(self) -> None:
         for name in ("host", "visitor"):
@@ -82,9 +85,11 @@ class SshWay:
         wait_for_port(ssh_port, child)
         return child
 
-    def _start_ssh(self, ssh_port: int, port: int) -> Child:
-        target = f"127.0.0.1:{port}:127.0.0.1:{self._edge.port}"
-        argv: list[str | Path] = ["ssh", "-F", "none", "-N", "-T", "-R", target]
+    def _start_ssh(self, ssh_port: int, leads: Mapping[int, int]) -> Child:
+        """Start it with public ports and the ports at home that they lead to."""
+        argv: list[str | Path] = ["ssh", "-F", "none", "-N", "-T"]
+        for public, port in leads.items():
+            argv += ["-R", f"127.0.0.1:{public}:127.0.0.1:{port}"]
         argv += ["-i", self._folder / "visitor", "-p", str(ssh_port)]
         for option in (
             "ExitOnForwardFailure=yes",

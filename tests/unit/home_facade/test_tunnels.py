@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 import random
+import socket
 
 from hearthgate.home.settings import TunnelOptions
 from hearthgate.home.state import Membership
@@ -19,7 +20,7 @@ async def test_two_starts_at_once_leave_one_tunnel(tmp_path: Path) -> None:
         tmp_path,
         TunnelOptions(),
         poller=poller,
-        hand_over=lambda sock, _kind: sock.close(),
+        hand_over=socket.socket.close,
         on_status=lambda _relay_id, _status: None,
         rng=random.Random(1),
     )

@@ -6,6 +6,7 @@ import socket
 
 from hearthgate.wire.channel import (
     PREAMBLE_BYTES,
+    ChannelKind,
     Preamble,
     preamble_is_authentic,
     read_preamble,
@@ -33,9 +34,12 @@ class Parked:
         key: bytes = KEY,
         proxy: bytes = PROXY,
         flight: bytes = b"",
+        kind: ChannelKind = ChannelKind.CLEAR,
     ) -> bytes:
         """Return the right opening, or one that is wrong somewhere."""
-        return write_opening(session, serial or self.serial, key, proxy, flight)
+        return write_opening(
+            session, serial or self.serial, key, proxy, flight, kind=kind
+        )
 
     async def send(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.sock, data)

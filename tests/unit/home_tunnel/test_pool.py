@@ -9,6 +9,7 @@ import pytest
 
 from hearthgate.home.tunnel.pool import ChannelPool, Ticket
 from hearthgate.poller import Poller
+from hearthgate.wire.channel import ChannelKind
 from hearthgate.wire.proxy import proxy_header
 from tests.unit.home_tunnel.scripted import KEY, PROXY, SESSION, Parked, ScriptedRelay
 from tests.unit.relay.parts import Clock, until
@@ -33,6 +34,7 @@ class Edge:
 
     def __init__(self) -> None:
         self.got: list[socket.socket] = []
+        self.sealed: list[tuple[socket.socket, int]] = []
 
     async def next(self) -> bytes:
         """Return what the edge can read on the next visitor's socket."""
@@ -41,7 +43,7 @@ class Edge:
             return sock.recv(1000)
 
     def close(self) -> None:
-        for sock in self.got:
+        for sock in [*self.got, *(sock for sock, _ in self.sealed)]:
             sock.close()
 
 
@@ -70,8 +72,9 @@ async def pool(
 ) -> AsyncIterator[ChannelPool]:
     made = ChannelPool(
         Ticket(SESSION, KEY, relay.address, channels_max=16),
-        lambda sock, _kind: edge.got.append(sock),
+        edge.got.append,
         poller,
+        on_sealed=lambda sock, serial: edge.sealed.append((sock, serial)),
         channels_min=request.param,
         channels_max=64,
         clock=clock,
@@ -103,6 +106,19 @@ async def test_an_opened_channel_goes_to_the_edge_with_header_and_bytes(
     await parked[0].send(parked[0].opening() + HELLO)
     assert await edge.next() == PROXY + HELLO
     assert (await relay.next()).serial == 3
+
+
+async def test_a_sealed_channel_does_not_go_to_the_edge(
+    pool: ChannelPool, relay: ScriptedRelay, edge: Edge
+) -> None:
+    parked = await fill(pool, relay, 2)
+    opening = parked[0].opening(flight=b"frames", kind=ChannelKind.SEALED)
+    await parked[0].send(opening + b"more")
+    await until(lambda: edge.sealed)
+    sock, serial = edge.sealed[0]
+    assert serial == parked[0].serial
+    assert sock.recv(1000) == b"framesmore"
+    assert edge.got == []
 
 
 async def test_an_ipv6_visitor_goes_to_the_edge_as_well(

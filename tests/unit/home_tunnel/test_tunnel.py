@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import contextlib
 from pathlib import Path
 import random
+import socket
 import time
 
 from aiohttp import web
@@ -37,7 +38,7 @@ async def tunnel(relay: StubRelay) -> AsyncIterator[Tunnel]:
         TunnelOptions("r", "127.0.0.1", relay.port, relay.fingerprint, 1, 1),
         relay.identity,
         poller=poller,
-        hand_over=lambda sock, _kind: sock.close(),
+        hand_over=socket.socket.close,
         on_status=lambda _status: None,
         clock=time.monotonic,
         wall_clock=time.time,

@@ -20,7 +20,8 @@ from hearthgate.relay.registry import (
     dump,
     load,
 )
-from hearthgate.relay.sessions import ParkedChannel, Session
+from hearthgate.relay.sealed import SealedLine
+from hearthgate.relay.sessions import ParkedChannel, Presence, Session
 from hearthgate.store import YamlStore
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import Preamble, read_preamble, write_preamble
@@ -123,7 +124,11 @@ class Visitor:
         self.channel: ParkedChannel | None = None
         self.alert: Alert | None = None
 
-    def proceed(self, channel: ParkedChannel) -> None:
+    def choose(self, presence: Presence) -> ParkedChannel | None:
+        return presence.take_channel()
+
+    def proceed(self, channel: ParkedChannel | SealedLine) -> None:
+        assert isinstance(channel, ParkedChannel)
         self.channel = channel
 
     def refuse(self, alert: Alert) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+import os
 import socket
 
 import pytest
@@ -83,9 +84,19 @@ class Scene:
         self.session = sessions.begin(home, lambda _: None, lambda: None)
         self.datagrams.attach(self.session)
         forward = Forward(Protocol.UDP, self.public)
-        self.close_port = self.datagrams.forward(forward, self.session.presence)
+        self.sessions = sessions
+        self.door = self.datagrams.forward(forward, self.session.presence, [])
+        self.door.open()
         self.home = AtHome(self.session, self.port)
         self.visitors: list[socket.socket] = []
+
+    def reconnect(self) -> None:
+        """Have the home come back with another session."""
+        self.home.sock.close()
+        home = self.session.presence.home
+        self.session = self.sessions.begin(home, lambda _: None, lambda: None)
+        self.datagrams.attach(self.session)
+        self.home = AtHome(self.session, self.port)
 
     def visitor(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -237,6 +248,52 @@ async def test_a_new_session_opens_the_flows_anew(scene: Scene) -> None:
 async def test_closing_the_port_tells_the_home(scene: Scene) -> None:
     await scene.greet()
     flow = await scene.opened(scene.visitor(), b"one")
-    scene.close_port()
+    scene.door.close()
     assert await scene.home.get() == write_flow(Kind.CLOSE, flow)
     assert scene.datagrams.flows == 0
+
+
+async def test_datagrams_wait_for_a_home_that_comes_back(scene: Scene) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    await scene.opened(sock, b"before")
+    scene.datagrams.detach("c" * 64)
+    for number in range(3):
+        sock.send(bytes([number]))
+    scene.reconnect()
+    await scene.greet()
+    for number in range(3):
+        found = read_open(await scene.home.get())
+        assert found is not None
+        assert found.payload == bytes([number])
+    assert "a datagram without a way to its home" not in scene.counters.refused
+
+
+async def test_datagrams_wait_no_longer_than_they_are_worth(scene: Scene) -> None:
+    await scene.greet()
+    scene.datagrams.detach("c" * 64)
+    scene.visitor().send(b"x")
+    scene.clock.now += BOUNDS.datagram_wait_s - 1
+    scene.datagrams.sweep_waiting()
+    await asyncio.sleep(0)
+    assert not scene.counters.refused
+    scene.clock.now += 1
+    scene.datagrams.sweep_waiting()
+    await until(
+        lambda: scene.counters.refused["a datagram without a way to its home"] == 1
+    )
+
+
+async def test_a_port_can_be_taken_over_with_what_waits_in_it(scene: Scene) -> None:
+    sock = scene.visitor()
+    sock.send(b"early")
+    sockets = [socket.socket(fileno=os.dup(one.fileno())) for one in scene.door.socks]
+    scene.door.close()
+    presence = scene.session.presence
+    heir = scene.datagrams.forward(scene.door.forward, presence, sockets)
+    assert sockets == []
+    heir.open()
+    await scene.greet()
+    found = read_open(await scene.home.get())
+    assert found is not None
+    assert found.payload == b"early"

@@ -9,20 +9,16 @@ channels, does not obtain certificates, and decides nothing about what is expose
 
 from hearthgate.home.edge.edge import Edge
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
-from hearthgate.home.edge.forwards import Forward, forward_name
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
-from hearthgate.home.edge.traffic import Bytes, Traffic
+from hearthgate.home.edge.traffic import Traffic
 
 __all__ = [
-    "Bytes",
     "Edge",
     "EdgeError",
     "EdgeFailedError",
     "EdgeRefusedError",
     "EdgeSettings",
-    "Forward",
     "Route",
     "Traffic",
-    "forward_name",
 ]

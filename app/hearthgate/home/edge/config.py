@@ -1,7 +1,7 @@
 """Say in HAProxy's language what a set of routes means. Pure functions over values.
 
-    routes, forwards, settings, generation ─▶ haproxy.cfg
-    routes                                 ─▶ certificates.list
+    routes, settings, generation ─▶ haproxy.cfg
+    routes                       ─▶ certificates.list
 
     frontend visitors   the hand-over socket; TLS; 421; headers
       └─ backend NAME   one per hostname, named by it: access, then one server
@@ -16,11 +16,6 @@ from string import ascii_letters, digits
 from typing import Final
 
 from hearthgate.home.edge import headers
-from hearthgate.home.edge.forwards import (
-    Forward,
-    checked_forwards,
-    render_forwards,
-)
 from hearthgate.home.edge.routes import Route, checked, is_address
 from hearthgate.home.edge.settings import EdgeSettings
 from hearthgate.home.model import Access, Scheme, Target
@@ -47,28 +42,19 @@ _CIPHERS: Final = ":".join(
 _PLAIN: Final = frozenset((ascii_letters + digits + "-_.").encode())
 
 
-def render(
-    routes: Sequence[Route],
-    settings: EdgeSettings,
-    generation: int,
-    forwards: Sequence[Forward] = (),
-) -> str:
-    """Return the configuration. Raises EdgeRefusedError for what is unfit."""
+def render(routes: Sequence[Route], settings: EdgeSettings, generation: int) -> str:
+    """Return the configuration. Raises EdgeRefusedError for a route that is unfit."""
     routes = checked(routes)
-    forwards = checked_forwards(forwards)
-    targets = [route.target for route in routes] + [one.target for one in forwards]
     lines = [
         *_global(settings, generation),
-        *_resolvers(targets),
+        *_resolvers(routes),
         *_defaults(settings),
+        *_frontend(),
+        *_wrong_passwords(routes, settings),
     ]
-    if routes:
-        lines += _frontend()
-        lines += _wrong_passwords(routes, settings)
     for route in routes:
         lines += _userlist(route)
         lines += _backend(route, settings)
-    lines += render_forwards(forwards, settings, _place)
     return "\n".join(lines) + "\n"
 
 
@@ -122,8 +108,8 @@ def _global(settings: EdgeSettings, generation: int) -> Iterator[str]:
     yield f"  tune.h2.initial-window-size {settings.h2_window_bytes}"
 
 
-def _resolvers(targets: Sequence[Target]) -> Iterator[str]:
-    if all(is_address(target.host) for target in targets):
+def _resolvers(routes: Iterable[Route]) -> Iterator[str]:
+    if all(is_address(route.target.host) for route in routes):
         return
     yield "resolvers home_dns"
     yield "  parse-resolv-conf"
@@ -267,16 +253,11 @@ def _access(hostname: str, settings: EdgeSettings) -> Iterator[str]:
     yield "  http-request del-header Authorization"
 
 
-def _place(target: Target) -> str:
-    if is_address(target.host):
-        return target.authority
-    # The C library knows the hosts file; nothing at the start is no reason to fail.
-    found = "init-addr libc,none resolvers home_dns resolve-prefer ipv4"
-    return f"{target.authority} {found}"
-
-
 def _server(target: Target) -> str:
-    words = [f"  server service {_place(target)}"]
+    words = [f"  server service {target.authority}"]
+    if not is_address(target.host):
+        # The C library knows the hosts file; nothing at the start is no reason to fail.
+        words.append("init-addr libc,none resolvers home_dns resolve-prefer ipv4")
     if target.scheme is Scheme.HTTPS:
         # Devices at home sign for themselves, and old ones know only old TLS. It is
         # still better than http, which is what their owner would use instead.

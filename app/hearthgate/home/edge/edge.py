@@ -24,7 +24,6 @@ import time
 from hearthgate.home.edge import folder as folders
 from hearthgate.home.edge.door import Door
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError
-from hearthgate.home.edge.forwards import Forward
 from hearthgate.home.edge.generation import Generation
 from hearthgate.home.edge.restart import Restart
 from hearthgate.home.edge.routes import Route
@@ -36,10 +35,9 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Apply:
-    """Somebody wants these routes or forwards and waits for the outcome."""
+    """Somebody wants these routes and waits for the outcome."""
 
-    routes: tuple[Route, ...] | None  # None: as they are
-    forwards: tuple[Forward, ...] | None  # likewise
+    routes: tuple[Route, ...]
     done: asyncio.Future[None]
 
 
@@ -69,7 +67,6 @@ class Edge:
         self._folder = folder
         self._settings = settings
         self._door = Door(settings, clock=clock)
-        self._sealed_door = Door(settings, clock=clock)
         self._restart = Restart(settings, clock=clock)
         self._meter = Meter()
         self._inbox: asyncio.Queue[_Apply | _Ended | _Again] = asyncio.Queue()
@@ -103,16 +100,7 @@ class Edge:
         before still runs then.
         """
         done = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Apply(tuple(routes), None, done))
-        await done
-
-    async def apply_forwards(self, forwards: Sequence[Forward]) -> None:
-        """Carry these forwards and no others, beside whatever routes there are.
-
-        Otherwise as `apply`.
-        """
-        done = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(_Apply(None, tuple(forwards), done))
+        self._inbox.put_nowait(_Apply(tuple(routes), done))
         await done
 
     def hand_over(self, channel: socket.socket) -> None:
@@ -121,13 +109,6 @@ class Edge:
         Takes the socket in every case and closes our copy. Never blocks or raises.
         """
         self._door.offer(channel)
-
-    def hand_over_sealed(self, channel: socket.socket) -> None:
-        """Give a sealed channel to HAProxy: [PROXY v2 header][the relay's hello…].
-
-        Otherwise as `hand_over`.
-        """
-        self._sealed_door.offer(channel)
 
     async def cut(self, hostname: str) -> None:
         """End the live connections of a hostname on every generation.
@@ -158,23 +139,24 @@ class Edge:
         self, message: _Apply | _Ended | _Again, tasks: asyncio.TaskGroup
     ) -> None:
         match message:
-            case _Apply():
-                await self._answer(message, tasks)
+            case _Apply(routes, done):
+                await self._answer(routes, done, tasks)
             case _Ended(generation):
                 self._bury(generation)
             case _Again():
                 await self._revive(tasks)
 
-    async def _answer(self, message: _Apply, tasks: asyncio.TaskGroup) -> None:
-        done = message.done
-        old = self._wanted
-        routes = old.routes if message.routes is None else message.routes
-        forwards = old.forwards if message.forwards is None else message.forwards
+    async def _answer(
+        self,
+        routes: tuple[Route, ...],
+        done: asyncio.Future[None],
+        tasks: asyncio.TaskGroup,
+    ) -> None:
         if done.done():
             return  # its caller was cancelled while it waited
         try:
-            wanted = await asyncio.to_thread(folders.plan, routes, forwards)
-            if wanted != self._wanted or (wanted and self._current is None):
+            wanted = await asyncio.to_thread(folders.plan, routes)
+            if wanted != self._wanted or (wanted.routes and self._current is None):
                 await self._change(wanted, tasks)
         except EdgeError as err:
             if not done.done():
@@ -188,7 +170,7 @@ class Edge:
 
     async def _change(self, wanted: folders.Plan, tasks: asyncio.TaskGroup) -> None:
         """Make the plan live. On failure everything is as before."""
-        fresh = await self._start(wanted, tasks) if wanted else None
+        fresh = await self._start(wanted, tasks) if wanted.routes else None
         self._wanted = wanted
         await self._turn(fresh, tasks)
 
@@ -214,23 +196,22 @@ class Edge:
             await generation.wait()
         finally:
             self._door.leave(generation.pair)
-            self._sealed_door.leave(generation.sealed_pair)
             await generation.end()
         self._inbox.put_nowait(_Ended(generation))
 
     async def _turn(self, fresh: Generation | None, tasks: asyncio.TaskGroup) -> None:
         """Send visitors to the new generation and retire the one before."""
         old, self._current = self._current, fresh
-        _turn_door(self._door, fresh.pair if fresh and fresh.plan.routes else None)
-        sealed = fresh.sealed_pair if fresh and fresh.plan.forwards else None
-        _turn_door(self._sealed_door, sealed)
-        if fresh is not None:
+        if fresh is None:
+            self._door.close()
+        else:
+            self._door.open()
+            self._door.turn(fresh.pair)
             self._restart.started()
             _LOGGER.info(
-                "edge: generation %s serves %s hostnames and %s forwards",
+                "edge: generation %s serves %s hostnames",
                 fresh.number,
                 len(fresh.plan.routes),
-                len(fresh.plan.forwards),
             )
         if old is not None:
             self._draining.append(old)
@@ -238,16 +219,16 @@ class Edge:
         await self._cut_changed()
         await self._shorten()
         alive = [*self._draining, *([fresh] if fresh else [])]
-        backends = {name for one in alive for name in one.plan.policies}
+        backends = {route.hostname for one in alive for route in one.plan.routes}
         self._meter.keep({one.number for one in alive}, backends)
 
     async def _cut_changed(self) -> None:
         """End what began under a policy that is no longer wanted."""
-        wanted = self._wanted.policies
+        policies = {route.hostname: route.policy() for route in self._wanted.routes}
         for generation in list(self._draining):
-            for backend, policy in generation.plan.policies.items():
-                if wanted.get(backend) != policy:
-                    await generation.cut_off(backend)
+            for route in generation.plan.routes:
+                if policies.get(route.hostname) != route.policy():
+                    await generation.cut_off(route.hostname)
 
     async def _shorten(self) -> None:
         """End the oldest generations if too many drain."""
@@ -266,7 +247,7 @@ class Edge:
 
     async def _revive(self, tasks: asyncio.TaskGroup) -> None:
         """Start HAProxy again with the last good plan."""
-        if self._current is not None or not self._wanted:
+        if self._current is not None or not self._wanted.routes:
             return
         try:
             await self._turn(await self._start(self._wanted, tasks), tasks)
@@ -287,18 +268,8 @@ class Edge:
         if self._again is not None:
             self._again.cancel()
         self._door.close()
-        self._sealed_door.close()
         with contextlib.suppress(asyncio.QueueEmpty):
             while True:
                 message = self._inbox.get_nowait()
                 if isinstance(message, _Apply) and not message.done.done():
                     message.done.set_exception(EdgeFailedError(reason="it stops"))
-
-
-def _turn_door(door: Door, pair: socket.socket | None) -> None:
-    """Send what comes to a socket pair; without one nothing is expected."""
-    if pair is None:
-        door.close()
-    else:
-        door.open()
-        door.turn(pair)

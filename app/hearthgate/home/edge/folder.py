@@ -23,13 +23,6 @@ from hearthgate.home.edge.config import (
     render_certificates,
 )
 from hearthgate.home.edge.errors import EdgeFailedError, EdgeRefusedError
-from hearthgate.home.edge.forwards import (
-    SEALED_CERTIFICATES,
-    Forward,
-    checked_forwards,
-    files,
-    render_sealed_certificates,
-)
 from hearthgate.home.edge.pages import PAGES, html
 from hearthgate.home.edge.routes import Route, checked
 from hearthgate.home.edge.settings import EdgeSettings
@@ -41,46 +34,26 @@ class Plan:
 
     routes: tuple[Route, ...]
     digests: tuple[bytes, ...]  # SHA-256 of each certificate, in the order of routes
-    forwards: tuple[Forward, ...] = ()
-    sealing: bytes = b""  # SHA-256 of all that the forwards need
-
-    def __bool__(self) -> bool:
-        return bool(self.routes or self.forwards)
-
-    @property
-    def policies(self) -> dict[str, object]:
-        """Return by backend what, when it changes, ends what began under it."""
-        both: tuple[Route | Forward, ...] = (*self.routes, *self.forwards)
-        return {_backend(one): one.policy() for one in both}
 
 
-def _backend(one: Route | Forward) -> str:
-    return one.hostname if isinstance(one, Route) else one.name
-
-
-def plan(routes: Sequence[Route], forwards: Sequence[Forward] = ()) -> Plan:
-    """Check all and read the certificates. Raises EdgeRefusedError."""
+def plan(routes: Sequence[Route]) -> Plan:
+    """Check the routes and read their certificates. Raises EdgeRefusedError."""
     ordered = checked(routes)
-    ports = checked_forwards(forwards)
     return Plan(
         ordered,
         tuple(hashlib.sha256(_certificate(route)).digest() for route in ordered),
-        ports,
-        hashlib.sha256(repr(sorted(files(ports).items())).encode()).digest(),
     )
 
 
 def write(folder: Path, wanted: Plan, settings: EdgeSettings, generation: int) -> None:
     """Fill a new folder. Raises EdgeRefusedError, or EdgeFailedError for the disk."""
     texts = {
-        CONFIG: render(wanted.routes, settings, generation, wanted.forwards),
-        SEALED_CERTIFICATES: render_sealed_certificates(wanted.forwards),
+        CONFIG: render(wanted.routes, settings, generation),
         CERTIFICATES: render_certificates(wanted.routes),
         CUT: "",
         **{page_file(status): html(status) for status in PAGES},
     }
     contents = {name: text.encode() for name, text in texts.items()}
-    contents |= files(wanted.forwards)
     for route in wanted.routes:
         contents[certificate_file(route)] = _certificate(route)
     try:

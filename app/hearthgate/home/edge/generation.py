@@ -52,11 +52,6 @@ class Generation:
         return self._process.pair
 
     @property
-    def sealed_pair(self) -> socket.socket:
-        """Return our end of the socket pair for sealed channels. It stays ours."""
-        return self._process.sealed_pair
-
-    @property
     def pid(self) -> int | None:
         """Return the process number while it runs."""
         return self._process.pid

@@ -26,7 +26,6 @@ from typing import Final
 from hearthgate.home.edge.config import CONFIG, DOOR_VARIABLE
 from hearthgate.home.edge.console import Console
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
-from hearthgate.home.edge.forwards import SEALED_DOOR_VARIABLE
 from hearthgate.home.edge.settings import EdgeSettings
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,9 +63,7 @@ class Haproxy:
         self._stopping = False
         self._words: list[str] = []
         self.pair, self._theirs = socket.socketpair()
-        self.sealed_pair, self._theirs_sealed = socket.socketpair()
-        for pair in (self.pair, self.sealed_pair):
-            pair.setblocking(False)  # noqa: FBT003 - its own signature
+        self.pair.setblocking(False)  # noqa: FBT003 - its own signature
 
     @property
     def pid(self) -> int | None:
@@ -94,7 +91,6 @@ class Haproxy:
         """Start HAProxy and return when it answers. Raises EdgeFailedError."""
         self._process = await self._spawn("-db")
         self._theirs.close()
-        self._theirs_sealed.close()
 
     async def ready(self) -> None:
         """Return when its console answers. Raises EdgeFailedError."""
@@ -114,16 +110,14 @@ class Haproxy:
         return await process.wait()
 
     async def door_is_empty(self) -> None:
-        """Return when it accepted all visitors in its pairs, or after a deadline.
+        """Return when it accepted all visitors in its pair, or after a deadline.
 
         What is still in the pair when HAProxy closes its end is lost, so this comes
         before a soft stop.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.door_deadline_s):
-                while self.pid is not None and (  # noqa: ASYNC110
-                    _unread(self.pair) or _unread(self.sealed_pair)
-                ):
+                while self.pid is not None and _unread(self.pair):  # noqa: ASYNC110
                     await asyncio.sleep(_DOOR_EVERY_S)
 
     def soft_stop(self) -> None:
@@ -141,18 +135,12 @@ class Haproxy:
         await _put_down(self._process)
 
     def close(self) -> None:
-        """Close the socket pairs. Only when the process is gone: see the module."""
+        """Close the socket pair. Only when the process is gone: see the module."""
         self.pair.close()
-        self.sealed_pair.close()
         self._theirs.close()
-        self._theirs_sealed.close()
 
     async def _spawn(self, mode: str) -> Process:
-        doors = {
-            DOOR_VARIABLE: self._theirs.fileno(),
-            SEALED_DOOR_VARIABLE: self._theirs_sealed.fileno(),
-        }
-        numbers = {name: str(door) for name, door in doors.items()}
+        door = self._theirs.fileno()
         command = (*_LAUNCH, str(os.getpid()), self._settings.program, mode)
         try:
             return await asyncio.create_subprocess_exec(
@@ -160,11 +148,11 @@ class Haproxy:
                 "-f",
                 CONFIG,
                 cwd=self.folder,
-                env={"PATH": os.environ.get("PATH", ""), **numbers},
+                env={"PATH": os.environ.get("PATH", ""), DOOR_VARIABLE: str(door)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=tuple(doors.values()),
+                pass_fds=(door,),
             )
         except OSError as err:
             raise EdgeFailedError(reason=f"{command[0]}: {err.strerror}") from err

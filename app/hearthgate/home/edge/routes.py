@@ -81,23 +81,19 @@ def _check(route: Route) -> None:
 
 
 def _check_target(route: Route) -> None:
-    if route.target.scheme not in (Scheme.HTTP, Scheme.HTTPS):
+    target = route.target
+    if target.scheme not in (Scheme.HTTP, Scheme.HTTPS):
         raise EdgeRefusedError(reason=f"{route.hostname}: unknown scheme")
-    check_address(route.hostname, route.target)
-
-
-def check_address(name: str, target: Target) -> None:
-    """Refuse a service whose host or port is unfit. Raises EdgeRefusedError."""
     # Names of digits and dots would be taken for addresses by HAProxy.
     looks_numeric = target.host.replace(".", "").isdigit()
     if not is_address(target.host) and (
         looks_numeric or not _LAN_NAME.match(target.host)
     ):
         raise EdgeRefusedError(
-            reason=f"{name}: {target.host!r} is neither an address nor a name"
+            reason=f"{route.hostname}: {target.host!r} is neither an address nor a name"
         )
     if not (type(target.port) is int and 0 < target.port <= _PORT_MAX):
-        raise EdgeRefusedError(reason=f"{name}: no port {target.port!r}")
+        raise EdgeRefusedError(reason=f"{route.hostname}: no port {target.port!r}")
 
 
 def _check_access(hostname: str, access: Access) -> None:

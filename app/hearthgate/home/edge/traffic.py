@@ -13,25 +13,11 @@ import csv
 from dataclasses import dataclass
 from typing import Final
 
-_FRONTENDS: Final = frozenset({"visitors", "forwards"})  # as config.py names them
+from hearthgate.home.model import Bytes
+
+_DOOR: Final = "visitors"  # as config.py names the frontend
 _FRONTEND: Final = "FRONTEND"
 _BACKEND: Final = "BACKEND"
-
-
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """What visitors sent to a service, and what they got from it."""
-
-    received: int = 0
-    sent: int = 0
-
-    def __add__(self, other: "Bytes") -> "Bytes":
-        return Bytes(self.received + other.received, self.sent + other.sent)
-
-    def since(self, before: "Bytes") -> "Bytes":
-        """Return what was added; HAProxy's counters never go back."""
-        received = max(0, self.received - before.received)
-        return Bytes(received, max(0, self.sent - before.sent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +41,7 @@ def read_stat(text: str) -> Reading:
     visitors, backends = 0, {}
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
         name = row.get("pxname") or ""
-        if row.get("svname") == _FRONTEND and name in _FRONTENDS:
+        if row.get("svname") == _FRONTEND and name == _DOOR:
             visitors += _number(row.get("scur"))
         elif row.get("svname") == _BACKEND:
             backends[name] = Bytes(_number(row.get("bin")), _number(row.get("bout")))

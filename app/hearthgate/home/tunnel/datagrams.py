@@ -20,6 +20,7 @@ from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Target
+from hearthgate.home.tunnel.lookup import Lookup
 from hearthgate.poller import READABLE, Poller
 from hearthgate.udp import receive_all, send_all, udp_socket
 from hearthgate.wire.datagrams import (
@@ -33,7 +34,6 @@ from hearthgate.wire.datagrams import (
     session_tag,
     write_flow,
 )
-from hearthgate.wire.names import is_ip
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -43,7 +43,6 @@ _BLOCKED_AFTER_S = 3.0  # six hellos without an answer: UDP does not come throug
 _ALIVE_S = 40.0  # two hellos may be lost
 _FLOW_IDLE_S = 180.0  # longer than at the relay, which says when one ends
 _FLOWS_MAX = 2048
-_RESOLVED_S = 60.0
 
 OpenStream = Callable[[], Awaitable[ClientWebSocketResponse]]
 FindTarget = Callable[[int], Target | None]
@@ -90,8 +89,7 @@ class Datagrams:
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(4096)
         self._heard = float("-inf")
         self._flows: dict[int, _Flow] = {}
-        self._resolved: dict[str, tuple[float, str]] = {}
-        self._resolving: dict[str, asyncio.Task[None]] = {}
+        self._lookup = Lookup(clock)
 
     @property
     def flows(self) -> int:
@@ -121,8 +119,7 @@ class Datagrams:
         finally:
             self._close_flows()
             await self._end_stream()
-            for task in self._resolving.values():
-                task.cancel()
+            await self._lookup.close()
             if self._sock is not None:
                 self._poller.remove(self._sock.fileno())
                 self._sock.close()
@@ -216,7 +213,7 @@ class Datagrams:
         target = self._find_target(port)
         if target is None or len(self._flows) >= _FLOWS_MAX:
             return None
-        host = self._address_of(target.host)
+        host = self._lookup.find(target.host)
         if host is None:
             return None  # the visitor sends again; the name is known then
         try:
@@ -234,27 +231,6 @@ class Datagrams:
         handler = functools.partial(self._from_service, flow)
         self._poller.add(sock.fileno(), READABLE, handler)
         return flow
-
-    def _address_of(self, host: str) -> str | None:
-        """Return an IP address, or None while a name is being looked up."""
-        if is_ip(host):
-            return host
-        at, address = self._resolved.get(host, (float("-inf"), None))
-        if self._clock() - at > _RESOLVED_S and host not in self._resolving:
-            self._resolving[host] = asyncio.create_task(
-                self._resolve(host), name=f"look up {host}"
-            )
-        return address
-
-    async def _resolve(self, host: str) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-            self._resolved[host] = (self._clock(), str(found[0][4][0]))
-        except OSError as err:
-            _LOGGER.warning("%s cannot be found: %s", host, err)
-        finally:
-            self._resolving.pop(host, None)
 
     def _from_service(self, flow: _Flow, _events: int) -> None:
         received = receive_all(flow.sock)

@@ -1,7 +1,6 @@
 """Who this home is to one relay: its own key, and the certificate that the relay gave.
 
 relays/ID/home.pem   the key, made here, and what the relay's authority signed for it
-relays/ID/relay.crt  what the relay shows on sealed channels; its key is the pinned one
 
 home.pem is one file, mode 0600, so that pairing again replaces both or neither. The key
 never leaves.
@@ -69,7 +68,6 @@ class Identity:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._path = folder / "home.pem"
-        self._relay_path = folder / "relay.crt"
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context that shows this identity. Raises OSError, SSLError."""
@@ -101,34 +99,9 @@ class Identity:
         write_private(self._path, key_pem + signed)
         return certificate.fingerprint(hashes.SHA256()).hex()
 
-    @property
-    def path(self) -> Path:
-        """Where the key and the certificate of this home are."""
-        return self._path
-
-    @property
-    def relay_path(self) -> Path:
-        """Where to find what the relay shows on sealed channels."""
-        return self._relay_path
-
-    def keep_relay(self, certificate_pem: str, fingerprint: bytes) -> None:
-        """Keep what the relay will show on sealed channels.
-
-        Raises ValueError if it is not for the pinned key; StateNotWritableError.
-        """
-        certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        if _fingerprint(certificate.public_bytes(serialization.Encoding.DER)) != (
-            fingerprint
-        ):
-            raise ValueError("its certificate is for another key")
-        if not self._relay_path.exists() or self._relay_path.read_bytes() != pem:
-            write_private(self._relay_path, pem)
-
     def remove(self) -> None:
         """Delete what is kept. Raises OSError."""
         self._path.unlink(missing_ok=True)
-        self._relay_path.unlink(missing_ok=True)
         if self.folder.is_dir():
             self.folder.rmdir()
 

@@ -6,7 +6,8 @@
 The number of parked channels follows the visitors: it doubles when they run out and
 halves when most stayed unused for a while. New ones are dialled when half are gone.
 The PROXY header and the visitor's bytes stay in the socket for the edge; only the
-opening in front of them is taken out.
+opening in front of them is taken out. What is sealed does not go to the edge:
+streams.py.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.wire.channel import (
     OPENING_BYTES,
     ChannelKind,
+    opening_head_size,
     opening_is_authentic,
     opening_kind,
     opening_size,
@@ -45,7 +47,8 @@ _OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
 )
 
-HandOver = Callable[[socket.socket, ChannelKind], None]
+HandOver = Callable[[socket.socket], None]
+OnSealed = Callable[[socket.socket, int], None]  # and the channel's serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,14 @@ class ChannelPool:
         hand_over: HandOver,
         poller: Poller,
         *,
+        on_sealed: OnSealed,
         channels_min: int,
         channels_max: int,
         clock: Callable[[], float],
     ) -> None:
         self._ticket = ticket
         self._hand_over = hand_over
+        self._on_sealed = on_sealed
         self._poller = poller
         self._most = max(1, min(channels_max, ticket.channels_max))
         self._least = min(channels_min, self._most)
@@ -273,8 +278,9 @@ class ChannelPool:
             self._refuse(channel)
             return
         sock = channel.sock
+        sealed = opening_kind(opening) is ChannelKind.SEALED
         try:
-            sock.recv(OPENING_BYTES)
+            sock.recv(opening_head_size(opening) if sealed else OPENING_BYTES)
             if channel.in_pieces:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         except OSError:
@@ -283,7 +289,10 @@ class ChannelPool:
         self._pause_s = 0.0
         del self._parked[channel.serial]
         self._poller.remove(channel.fd)
-        self._hand_over(sock, opening_kind(opening))
+        if sealed:
+            self._on_sealed(sock, channel.serial)
+        else:
+            self._hand_over(sock)
         self._unused = min(self._unused, len(self._parked))
         if len(self._parked) < self._target // 4:
             self._grow()

@@ -17,12 +17,11 @@ import random
 
 from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
-from hearthgate.home.model import Problem
+from hearthgate.home.model import Bytes, Problem
 from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
     HomeMovedError,
-    RelayAnswerError,
     RelayAwayError,
     RelayKeyError,
     RelayMisbehavedError,
@@ -34,6 +33,7 @@ from hearthgate.home.tunnel.errors import (
 )
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pool import ChannelPool, HandOver, Ticket
+from hearthgate.home.tunnel.streams import FindTcpTarget, Streams
 from hearthgate.poller import Poller
 from hearthgate.tasks import Tasks
 from hearthgate.wire.control import (
@@ -111,7 +111,9 @@ class Tunnel:
         wall_clock: Callable[[], float],
         rng: random.Random,
         find_target: FindTarget = lambda _port: None,
+        find_tcp_target: FindTcpTarget = lambda _port: None,
     ) -> None:
+        self._streams = Streams(find_target=find_tcp_target, poller=poller, clock=clock)
         self._find_target = find_target
         self._datagrams: Datagrams | None = None
         self._options = options
@@ -199,8 +201,7 @@ class Tunnel:
         Raises RelayRefusedError if the relay is too old for it.
         """
         self.forwards = forwards
-        if self._datagrams is not None:
-            self._datagrams.targets_changed()
+        self.targets_changed()
         async with self._publishing:
             if self._connection is None:
                 raise RelayAwayError
@@ -209,6 +210,21 @@ class Tunnel:
             self.refused_forwards = await self._connection.declare(self.forwards)
             self.has_declared = True
             return self.refused_forwards
+
+    @property
+    def forward_visitors(self) -> int:
+        """How many visitors of TCP forwards there are."""
+        return self._streams.visitors
+
+    def forwarded(self) -> dict[int, Bytes]:
+        """Return what TCP forwards have moved, by public port."""
+        return self._streams.moved()
+
+    def targets_changed(self) -> None:
+        """Cut who is led to where a forward does not lead any more."""
+        self._streams.targets_changed()
+        if self._datagrams is not None:
+            self._datagrams.targets_changed()
 
     async def publish_answer(
         self, hostname: str, token: str, key_authorization: str
@@ -229,6 +245,7 @@ class Tunnel:
         try:
             await self._stay()
         finally:
+            await self._streams.close()
             await self._tasks.close()
 
     async def _stay(self) -> None:
@@ -304,7 +321,6 @@ class Tunnel:
             welcome = await connection.open(self._options.machine, self._claim)
             self._claim = Claim.USUAL
             self._relay_knows_machines = Feature.MACHINES in welcome.features
-            await asyncio.to_thread(self._keep_relay, welcome)
             return await self._hold(connection, welcome)
         finally:
             self._connection = None
@@ -313,18 +329,21 @@ class Tunnel:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
+            self._streams.end()
             await connection.close()
 
     async def _hold(
         self, connection: ControlConnection, welcome: Welcome
     ) -> HearthgateError:
         address = connection.peer
+        self._streams.begin(welcome.channel_key)
         self._pool = ChannelPool(
             Ticket(
                 welcome.session_id, welcome.channel_key, address, welcome.channels_max
             ),
             self._hand_over,
             self._poller,
+            on_sealed=self._streams.take,
             channels_min=self._options.channels_min,
             channels_max=self._options.channels_max,
             clock=self._clock,
@@ -413,16 +432,6 @@ class Tunnel:
         if self.status.can_forward:
             await self.declare(self.forwards)
         self._on_status(self.status)
-
-    def _keep_relay(self, welcome: Welcome) -> None:
-        """Keep what the relay will show on sealed channels. Blocking."""
-        if not welcome.certificate:
-            return
-        try:
-            self._identity.keep_relay(welcome.certificate, self._options.fingerprint)
-        except ValueError as err:
-            relay = format_address(self._options.host, self._options.port)
-            raise RelayAnswerError(relay=relay, reason=str(err)) from err
 
     def _on_granted(self, granted: Granted) -> None:
         """Take a changed grant; what was refused may be allowed now."""
