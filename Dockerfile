@@ -30,12 +30,15 @@ COPY app /src/app
 # Byte code whose validity does not hang on file times: those are all the same later. One
 # file after the other and one seed, or far more of it would differ between builds. All
 # of it by force: pip imports what it finds, and leaves byte code with times in it.
+# app/before, if a release has put it there: the version to go back to if this one does
+# not start. It runs on the packages of this one.
 RUN python3 -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
     && PIP_FIND_LINKS=/wheels python3 -m pip --python /opt/hearthgate/bin/python \
         install --no-compile --no-deps --no-index hearthgate \
     && find /opt/hearthgate/bin -type f ! -name hearthgate -delete \
+    && mkdir -p /src/app/before && cp -r /src/app/before /opt/hearthgate/before \
     && PYTHONHASHSEED=0 /opt/hearthgate/bin/python -m compileall -q -f \
-        --invalidation-mode unchecked-hash /opt/hearthgate/lib
+        --invalidation-mode unchecked-hash /opt/hearthgate/lib /opt/hearthgate/before
 
 # --- the relay, for a VPS -----------------------------------------------------------
 FROM ${RELAY_FROM} AS relay

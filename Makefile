@@ -49,7 +49,7 @@ test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 
 test-hass: need-test .venv/.ready $(LOCKER) ## the tests with two real releases of Home Assistant
 	$(AS_ROOT) tests/tools/hass $(LOCKER)
-	$(AS_ROOT) $(BIN)/python -m pytest tests/hass $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadfile tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them
 	$(AS_ROOT) tests/images/run $(abspath $(BIN)/python) $(ARGS)

@@ -169,10 +169,11 @@ class Owner:
 
     @contextlib.asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
-        """Try meanwhile."""
+        """Try meanwhile, and some time before."""
         began = time.perf_counter()
         task = asyncio.create_task(self._invite(), name="invite")
         try:
+            await asyncio.sleep(_WARM_UP_S)
             yield
         finally:
             task.cancel()

@@ -68,7 +68,6 @@ class CoreProcess:
         """
         self.release = release
         self.reverts_after_s = reverts_after_s
-        self.is_up_to_come_back = True  # False: what ends it, ends it for good
         self._is_to_be_onboarded = is_onboarded
         self.port = free_port()
         self.starts = 0
@@ -190,7 +189,7 @@ class CoreProcess:
                     preexec_fn=_die_with_parent,  # noqa: PLW1509 (one prctl)
                 )
             self.starts += 1
-            if self._child.wait() != _RESTART or not self.is_up_to_come_back:
+            if self._child.wait() != _RESTART:
                 return
 
     def _command(self) -> Sequence[str]:

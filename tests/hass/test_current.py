@@ -316,7 +316,7 @@ async def notified(household: Household, notice_id: str, *, is_there: bool) -> J
     async with asyncio.timeout(120):
         while True:
             listed = await household.core.ask("persistent_notification/get")
-            found = {one["notification_id"]: one for one in listed}
+            found: dict[str, Json] = {one["notification_id"]: one for one in listed}
             if (notice_id in found) == is_there:
                 return found.get(notice_id, {})
             await asyncio.sleep(0.2)

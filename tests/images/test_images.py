@@ -12,6 +12,7 @@ import json
 import os
 from pathlib import Path
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -291,7 +292,14 @@ def test_an_image_lists_all_packages_of_python_and_debian_that_it_has(
     told = json.loads((image.root / "usr/share/hearthgate/bom.cdx.json").read_text())
     listed = {(one["name"], one["version"]) for one in told["components"]}
     status = image.root / "var/lib/dpkg"
-    asked = ["dpkg-query", "--admindir", status, "-W", "-f", "${Package} ${Version}\n"]
+    asked: list[str | Path] = [
+        "dpkg-query",
+        "--admindir",
+        status,
+        "-W",
+        "-f",
+        "${Package} ${Version}\n",
+    ]
     debian = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
     packages = image.root / "opt/hearthgate/lib/python3.13/site-packages"
     python = [_name(one.stem) for one in packages.glob("*.dist-info")]
@@ -299,3 +307,38 @@ def test_an_image_lists_all_packages_of_python_and_debian_that_it_has(
     pairs += [one.rsplit("-", 1) for one in python]
     assert listed == {(name, version) for name, version in pairs}
     assert len(told["components"]) == len(pairs)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Image:
+    """Give the home's image as an update that does not start, with what was before."""
+    root = tmp_path / "root"
+    subprocess.run(["cp", "-a", HOME.root, root], check=True)
+    (package,) = root.glob("opt/hearthgate/lib/*/site-packages/hearthgate")
+    before = root / "opt/hearthgate/before/hearthgate"
+    shutil.copytree(package, before)
+    for cached in (*package.rglob("__pycache__"), *before.rglob("__pycache__")):
+        shutil.rmtree(cached)
+    module = before / "__init__.py"
+    module.write_text(re.sub(r'"[0-9.]+"', '"0.0.9"', module.read_text()))
+    (package / "home" / "agent.py").write_text("raise SystemError('a bug')\n")
+    return Image(root, HOME.config)
+
+
+@pytest.mark.keeps("processes")
+async def test_an_update_that_does_not_start_gives_way_to_the_version_before(
+    broken: Image, tmp_path: Path
+) -> None:
+    settings = {"HEARTHGATE_WEB__HOST": "127.0.0.1", "HEARTHGATE_WEB__PORT": "0"}
+    with Container(broken, tmp_path / "broken", settings) as home:
+        (home.data / "options.json").write_text("{}")
+        home.wait_for("The one before it runs instead")
+        log = home.wait_for("The page is at")
+        assert "a bug" in log
+        assert "(3 in a row)" in log
+        assert "(4 in a row)" not in log
+        connector = UnixConnector(str(home.data / "agent.sock"))
+        async with ClientSession(connector=connector) as client:
+            state = await Api(client).state()
+        assert state["home"]["version"] == "0.0.9"
+        assert home.stop() == 0

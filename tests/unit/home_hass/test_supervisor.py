@@ -42,6 +42,25 @@ async def test_it_tells_the_addresses_of_the_machine(supervisor: Supervisor) -> 
     assert await supervisor.host_addresses() == {"192.0.2.10", "fe80::1"}
 
 
+async def test_a_long_answer_is_read_to_its_end(
+    stand_in: StandInSupervisor, supervisor: Supervisor
+) -> None:
+    """It comes in several pieces; the first one alone is no JSON."""
+    stand_in.add_ons = {
+        f"one_{number}": {"name": "x" * 1000, "state": "stopped"}
+        for number in range(1000)
+    } | {"last": {"name": "Last", "webui": "http://[HOST]:80"}}
+    assert [one.slug for one in await supervisor.add_ons(without=SLUG)] == ["last"]
+
+
+async def test_an_answer_without_end_is_refused(
+    stand_in: StandInSupervisor, supervisor: Supervisor
+) -> None:
+    stand_in.own["options"] = "x" * 5_000_000
+    with pytest.raises(SupervisorAwayError):
+        await supervisor.own()
+
+
 async def test_running_add_ons_with_a_page_are_found_and_no_others(
     stand_in: StandInSupervisor, supervisor: Supervisor
 ) -> None:

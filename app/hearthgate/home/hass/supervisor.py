@@ -134,7 +134,11 @@ class Supervisor:
                 asyncio.timeout(DEADLINE_S),
                 self._client().get(f"{self._url}{path}", headers=headers) as response,
             ):
-                raw = await response.content.read(_ANSWER_MAX_BYTES)
+                raw = bytearray()
+                async for block in response.content.iter_any():
+                    raw += block
+                    if len(raw) > _ANSWER_MAX_BYTES:
+                        raise SupervisorAwayError(reason=f"too long: {path}")
                 status = response.status
         except TimeoutError as err:
             raise SupervisorAwayError(reason="no answer came in time") from err
