@@ -68,15 +68,3 @@ async def test_a_visitor_on_a_channel_that_went_silent_is_heard_once() -> None:
         assert await say_and_hear(port, b"two") == b"two"
         assert heard == [b"one", b"two"]
         assert "replaying" in scene.relay.log
-
-
-async def test_a_channel_that_is_cut_while_it_is_free_costs_nothing() -> None:
-    async with (
-        broken_path(HEARTHGATE_LIMITS__SEALED_TRUST_S="0.05") as (scene, path),
-        serving(echo) as target,
-        forwarded(scene, f"tcp://{LOOPBACK}:{target}") as service,
-    ):
-        for words in (b"one", b"two", b"three"):
-            assert await say_and_hear(port_of(service), words) == words
-            await asyncio.sleep(0.2)  # until the relay trusts the channel no more
-            path.cut(Kind.CHANNEL)
