@@ -2,8 +2,9 @@
 
     python -m tests.tools.picture
 
-Real parts throughout: services announced by mDNS, two of them switched on, Chromium.
-Writes docs/images/page.png for the README, and a smaller one into DOCS.md itself: Home
+Services announced by mDNS, two of them switched on, Chromium: real parts. Only behind
+the card of Home Assistant is the stand-in of the browser's tests. Writes
+docs/images/page.png for the README, and smaller ones into DOCS.md itself: Home
 Assistant shows that file without a place from which a path could lead anywhere.
 """
 
@@ -11,10 +12,12 @@ import asyncio
 import base64
 import contextlib
 from pathlib import Path
+import re
 
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.standin import StandIn, hass, relay
 from tests.harness.mdns import Avahi
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.webservice import WebService
@@ -22,7 +25,6 @@ from tests.harness.webservice import WebService
 _ROOT = Path(__file__).resolve().parents[2]
 _IMAGES = _ROOT / "docs/images"
 _DOCS = _ROOT / "DOCS.md"
-_DEFINITION = "[page]: "
 _PASSWORD = "correct horse battery staple"  # of the harness's homes
 _SERVICES = {
     "Photos": "_http._tcp",
@@ -63,16 +65,39 @@ async def _take(scene: Scene, *, width: int, scale: float) -> tuple[bytes, str]:
             await page.get_by_role("switch", name=f"{name} on the").wait_for()
         await page.locator("img").first.wait_for()
         png = await page.screenshot(full_page=True)
-        blank = await browser.new_page()
-        address = await blank.evaluate(_AS_WEBP, base64.b64encode(png).decode("ascii"))
+        address = await _as_address(browser, png)
         await browser.close()
     return png, address
 
 
-def _embed(address: str) -> None:
-    """Put a picture into DOCS.md, below all that a person reads there."""
-    text = _DOCS.read_text().partition(_DEFINITION)[0].rstrip("\n")
-    _DOCS.write_text(f"{text}\n\n{_DEFINITION}{address}\n")
+async def _take_card() -> str:
+    """Return a picture of Home Assistant's card, as WebP in an address."""
+    async with async_playwright() as playwright, StandIn() as home:
+        home.add(relay())
+        home.hass = hass()
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS
+        )
+        page = await browser.new_page(viewport={"width": 640, "height": 400})
+        await page.goto(home.url)
+        card = page.locator("hg-hass")
+        await card.get_by_role("button").first.wait_for()
+        address = await _as_address(browser, await card.screenshot())
+        await browser.close()
+    return address
+
+
+async def _as_address(browser: Browser, png: bytes) -> str:
+    blank = await browser.new_page()
+    address: str = await blank.evaluate(_AS_WEBP, base64.b64encode(png).decode("ascii"))
+    return address
+
+
+def _embed(pictures: dict[str, str]) -> None:
+    """Put pictures into DOCS.md, below all that a person reads there."""
+    text = re.split(r"^\[\w+\]: data:", _DOCS.read_text(), flags=re.MULTILINE)[0]
+    lines = [f"[{name}]: {address}\n" for name, address in pictures.items()]
+    _DOCS.write_text("\n".join([text.rstrip("\n") + "\n", *lines]))
 
 
 async def main() -> None:
@@ -106,7 +131,7 @@ async def main() -> None:
             large, _ = await _take(scene, width=900, scale=1.5)
             (_IMAGES / "page.png").write_bytes(large)
             _, small = await _take(scene, width=640, scale=1.0)
-            _embed(small)
+            _embed({"page": small, "card": await _take_card()})
 
 
 if __name__ == "__main__":

@@ -243,10 +243,13 @@ def test_what_home_assistant_shows_has_only_links_that_lead_somewhere(
     assert [one for one in found if not one.startswith(ADDRESSES)] == []
 
 
-def test_the_documentation_has_a_picture_in_itself() -> None:
+@pytest.mark.parametrize("name", ["page", "card"])
+def test_the_documentation_has_its_pictures_in_itself(name: str) -> None:
     text = (ROOT / "DOCS.md").read_text()
-    assert "][page]" in text
-    found = re.search(r"^\[page\]: data:image/webp;base64,(\S+)$", text, re.MULTILINE)
+    assert f"][{name}]" in text
+    found = re.search(
+        rf"^\[{name}\]: data:image/webp;base64,(\S+)$", text, re.MULTILINE
+    )
     assert found is not None
     picture = base64.b64decode(found[1], validate=True)
     assert (picture[:4], picture[8:12]) == (b"RIFF", b"WEBP")
