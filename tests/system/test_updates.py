@@ -254,7 +254,7 @@ async def test_after_a_version_whose_edge_is_refused_the_one_before_serves(
     with_a_migration(following, "lambda data: data")
     following.edit(
         "home/edge/folder.py",
-        "CONFIG: render(wanted.routes, settings, generation, wanted.forwards),",
+        "CONFIG: render(wanted.routes, settings, generation),",
         "CONFIG: 'a word that HAProxy does not know',",
     )
     update(home, following)
