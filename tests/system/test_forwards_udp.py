@@ -188,7 +188,7 @@ async def test_many_flows_from_one_address_are_bounded(scene: Scene) -> None:
 
 
 async def test_wireguard_sized_packets_pass_at_speed(scene: Scene) -> None:
-    """A low rate here; docs/performance.md has the measured one."""
+    """A low rate here; docs/decisions.md has the measured ones."""
     async with forwarded(scene) as service:
         port = str(service["exposure"]["public_port"])
         tcp = await scene.add(f"tcp://{OTHER_LOOPBACK}:{port}", "Control")
