@@ -35,7 +35,6 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 # that takes nothing for so long ends the stream instead of keeping it for a quarter of
 # an hour.
 _GIVE_UP_MS = 30_000
-_NOTHING = memoryview(b"")
 
 
 class SealedChannel:

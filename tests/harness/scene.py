@@ -273,6 +273,17 @@ class Scene:
         return out
 
 
+async def furnish(home: HomeProcess, code: str, url: str, hostname: str) -> None:
+    """Pair one more home, and switch its one service on."""
+    async with home.api() as api:
+        await api.call("POST", "relays", {"code": code})
+        await api.connected()
+        service = await api.call("POST", "services", {"name": "Shelf", "url": url})
+        shown = await api.expose(service["id"], hostname=hostname)
+    if shown["exposure"]["status"]["phase"] != "live":
+        raise SceneError(f"{hostname} is not live: {shown['exposure']['status']}")
+
+
 class AtRelay(AbstractResolver):
     """Find every name at the relay."""
 

@@ -16,7 +16,7 @@ from aiohttp import ClientError
 import pytest
 
 from tests.harness.hearthgate import HomeProcess
-from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.scene import LOOPBACK, Scene, furnish
 
 BARN = "barn.example.com"
 SHELF = f"shelf.{BARN}"
@@ -40,13 +40,7 @@ class Village(Scene):
         await self.expose(self.web.url, "Lamp")
         code = await asyncio.to_thread(self.relay.invite, BARN, "barn")
         await self.pebble.set_a_async(SHELF, [LOOPBACK])
-        async with self.barn.api() as api:
-            await api.call("POST", "relays", {"code": code})
-            await api.connected()
-            body = {"name": "Shelf", "url": self.web.url}
-            service = await api.call("POST", "services", body)
-            shown = await api.expose(service["id"], hostname=SHELF)
-            assert shown["exposure"]["status"]["phase"] == "live"
+        await furnish(self.barn, code, self.web.url, SHELF)
 
 
 LAMP = "lamp.home.example.com"

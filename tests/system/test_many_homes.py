@@ -12,7 +12,7 @@ from aiohttp import ClientError
 import pytest
 
 from tests.harness.hearthgate import ApiError, HomeProcess, Json, ProcessError
-from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.scene import LOOPBACK, Scene, furnish
 
 LAMP = "lamp.home.example.com"
 BARN = "barn.203-0-113-5.sslip.io"
@@ -39,13 +39,7 @@ class Village(Scene):
         self.relay.run("relay", "revoke", "barn")
         code = self.relay.invite(BARN, "barn")
         await self.pebble.set_a_async(SHELF, [LOOPBACK])
-        async with self.barn.api() as api:
-            await api.call("POST", "relays", {"code": code})
-            await api.connected()
-            body = {"name": "Shelf", "url": self.web.url}
-            service = await api.call("POST", "services", body)
-            shown = await api.expose(service["id"], hostname=SHELF)
-            assert shown["exposure"]["status"]["phase"] == "live"
+        await furnish(self.barn, code, self.web.url, SHELF)
 
 
 @pytest.fixture(scope="module")

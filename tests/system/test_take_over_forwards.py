@@ -87,12 +87,21 @@ async def coming(*streams: Stream) -> AsyncIterator[None]:
             await asyncio.gather(*tasks)
 
 
+@contextlib.asynccontextmanager
+async def echoing(town: Scene) -> AsyncIterator[Json]:
+    """Forward a TCP port to a service that says everything again."""
+    async with (
+        tcp.serving(tcp.echo) as target,
+        tcp.forwarded(town, f"tcp://{LOOPBACK}:{target}") as service,
+    ):
+        yield service
+
+
 async def test_no_visitor_of_a_port_is_refused_over_three_restarts(
     town: Scene,
 ) -> None:
     async with (
-        tcp.serving(tcp.echo) as target,
-        tcp.forwarded(town, f"tcp://{LOOPBACK}:{target}") as to_tcp,
+        echoing(town) as to_tcp,
         udp.forwarded(town, udp.Service()) as to_udp,
     ):
         streams = [Stream(visit, to_tcp), Stream(ask, to_udp)]
@@ -111,10 +120,7 @@ async def test_no_visitor_of_a_port_is_refused_over_three_restarts(
 async def test_a_connection_that_is_open_finishes_with_the_old_process(
     town: Scene,
 ) -> None:
-    async with (
-        tcp.serving(tcp.echo) as target,
-        tcp.forwarded(town, f"tcp://{LOOPBACK}:{target}") as service,
-    ):
+    async with echoing(town) as service:
         port = tcp.port_of(service)
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
         writer.write(b"a")
@@ -133,10 +139,7 @@ async def test_a_connection_that_is_open_finishes_with_the_old_process(
 async def test_visitors_of_a_port_who_wait_go_on_with_the_new_process(
     town: Scene,
 ) -> None:
-    async with (
-        tcp.serving(tcp.echo) as target,
-        tcp.forwarded(town, f"tcp://{LOOPBACK}:{target}") as service,
-    ):
+    async with echoing(town) as service:
         port = tcp.port_of(service)
         town.home.send(signal.SIGSTOP)  # ten of them are more than there are channels
         try:
@@ -155,10 +158,7 @@ async def test_visitors_of_a_port_who_wait_go_on_with_the_new_process(
 async def test_a_port_that_was_taken_over_is_freed_when_it_is_switched_off(
     town: Scene,
 ) -> None:
-    async with (
-        tcp.serving(tcp.echo) as target,
-        tcp.forwarded(town, f"tcp://{LOOPBACK}:{target}") as service,
-    ):
+    async with echoing(town) as service:
         old = await town.relay.replace()
         await old.wait()
         await visit(tcp.port_of(service))

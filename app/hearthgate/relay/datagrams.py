@@ -169,8 +169,8 @@ class Datagrams:
         self._links: dict[bytes, Link] = {}  # by the tag of the session
         self._by_home: dict[str, Link] = {}
         self._ports: set[Port] = set()
-        self._of_address: dict[str, Table] = {}
-        self._of_home: dict[str, Table] = {}
+        self._of_address: dict[str, Table[PortFlow]] = {}
+        self._of_home: dict[str, Table[PortFlow]] = {}
         bind = functools.partial(_bind, port=port, inherited=inherited or [])
         self._socks = bind_all(hosts, bind)
 
@@ -290,14 +290,14 @@ class Datagrams:
         """Bound what goes to somebody whose address nobody has proven."""
         limits = self._limits
         if not flow.is_proven:
-            most = max(limits.unproven_reply_max, 3 * flow.got)
-            if flow.sent + size > most:
+            most = max(limits.unproven_reply_max, 3 * flow.to_home)
+            if flow.to_visitor + size > most:
                 self._counters.refuse(
                     "an answer to an unproven visitor",
                     home=flow.port.presence.home.name,
                 )
                 return False
-        flow.sent += size
+        flow.to_visitor += size
         flow.answered = True
         return True
 
@@ -386,7 +386,7 @@ class Datagrams:
             if flow.link is not link:
                 link.join(flow, sock)
             flow.last = now
-            flow.got += len(payload)
+            flow.to_home += len(payload)
             if flow.answered:
                 flow.answered = False
                 flow.proofs += 1
@@ -439,7 +439,7 @@ class Datagrams:
             table.remove(flow)
             if not len(table):
                 del tables[name]
-        self._traffic.ended(str(port.forward), flow.got, flow.sent)
+        self._traffic.ended(str(port.forward), flow.to_home, flow.to_visitor)
         link = flow.link
         if link is not None and link.flows.pop(flow.id, None) is not None:
             closed = write_flow(Kind.CLOSE, flow.id)

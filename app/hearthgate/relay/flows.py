@@ -8,6 +8,8 @@ Each home has a table and each address has one, so an address that forges others
 only pushes out its own, and a crowd of forged addresses only pushes out each other.
 """
 
+from typing import Generic, TypeVar
+
 from hearthgate.udp import Address
 
 _PROVEN_AFTER = 2  # datagrams that came after we had answered: it hears us
@@ -21,12 +23,12 @@ class Flow:
     __slots__ = (
         "accepted",
         "answered",
-        "got",
         "id",
         "key",
         "last",
         "proofs",
-        "sent",
+        "to_home",
+        "to_visitor",
         "visitor",
     )
 
@@ -37,8 +39,8 @@ class Flow:
         self.accepted = False  # the home knows it
         self.answered = False  # something went to the visitor since its last datagram
         self.proofs = 0
-        self.got = 0  # bytes
-        self.sent = 0
+        self.to_home = 0  # bytes
+        self.to_visitor = 0  # as far as it got them
         self.last = now
 
     @property
@@ -46,43 +48,32 @@ class Flow:
         """Whether the visitor is where it says it is."""
         return self.proofs >= _PROVEN_AFTER
 
-    @property
-    def to_home(self) -> int:
-        """Bytes that the visitor has sent."""
-        return self.got
 
-    @property
-    def to_visitor(self) -> int:
-        """Bytes that the service has sent, as far as the visitor got them."""
-        return self.sent
-
-    def close(self) -> None:
-        """End it, and tell the home."""
-        raise NotImplementedError
+FlowT = TypeVar("FlowT", bound=Flow)
 
 
-class Table:
+class Table(Generic[FlowT]):
     """The flows of one home, or of one address."""
 
     def __init__(self) -> None:
         # Each with the time of its last datagram when it was put there: about in the
         # order of these times, put right when somebody has to go.
-        self._unproven: dict[Flow, float] = {}
-        self._proven: dict[Flow, float] = {}
+        self._unproven: dict[FlowT, float] = {}
+        self._proven: dict[FlowT, float] = {}
 
     def __len__(self) -> int:
         return len(self._unproven) + len(self._proven)
 
-    def add(self, flow: Flow) -> None:
+    def add(self, flow: FlowT) -> None:
         """Keep a new flow."""
         self._unproven[flow] = flow.last
 
-    def remove(self, flow: Flow) -> None:
+    def remove(self, flow: FlowT) -> None:
         """Forget a flow."""
         self._unproven.pop(flow, None)
         self._proven.pop(flow, None)
 
-    def most_idle(self, spared_since: float) -> Flow | None:
+    def most_idle(self, spared_since: float) -> FlowT | None:
         """Return who goes; no proven one that was heard since a moment."""
         found = self._oldest(self._unproven)
         if found is None:
@@ -91,7 +82,7 @@ class Table:
                 return None
         return found
 
-    def _oldest(self, part: dict[Flow, float]) -> Flow | None:
+    def _oldest(self, part: dict[FlowT, float]) -> FlowT | None:
         while part:
             flow, last = next(iter(part.items()))
             if flow.last == last and flow.is_proven is (part is self._proven):

@@ -12,8 +12,8 @@ def flow(number: int, last: float, *, proven: bool = False) -> Flow:
     return made
 
 
-def table(*flows: Flow) -> Table:
-    made = Table()
+def table(*flows: Flow) -> Table[Flow]:
+    made: Table[Flow] = Table()
     for one in flows:
         made.add(one)
     return made

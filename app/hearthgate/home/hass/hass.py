@@ -26,7 +26,7 @@ from hearthgate.home.hass.knock import PATH
 from hearthgate.home.hass.payloads import OwnInfo
 from hearthgate.home.hass.sightings import Look, Sightings
 from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.hass.trust import Trust, TrustState
+from hearthgate.home.hass.trust import Trust
 from hearthgate.home.model import Service, Target
 from hearthgate.home.settings import HassOptions
 from hearthgate.home.views import Json, problem_view
@@ -216,8 +216,3 @@ class Hass:
         self._external_url = url.rstrip("/")
         self._changed()
         return self.view()
-
-    @property
-    def is_trusted(self) -> bool:
-        """Tell whether Core accepts what our edge says."""
-        return self._trust.status.state is TrustState.ACCEPTED
