@@ -5,6 +5,7 @@ behind the highest one count as used.
 """
 
 WINDOW = 4096
+_MASK = (1 << WINDOW) - 1
 
 
 class ReplayWindow:
@@ -21,7 +22,7 @@ class ReplayWindow:
         ahead = number - self._highest
         if ahead > 0:
             kept = (self._seen << ahead) if ahead < WINDOW else 0
-            self._seen = (kept | 1) & ((1 << WINDOW) - 1)
+            self._seen = (kept | 1) & _MASK
             self._highest = number
             return True
         behind = -ahead
