@@ -4,8 +4,8 @@
 
 An epoll of our own costs one callback of the loop for a whole batch of ready sockets,
 where `loop.add_reader` costs one for each, and a handler can be exchanged without a
-system call. Level-triggered. Does not own the sockets: whoever adds one takes it out
-before closing it.
+system call. Level-triggered, unless CHANGES are asked for. Does not own the sockets:
+whoever adds one takes it out before closing it.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ _STAY_S = 0.004
 
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
+ENDED = select.EPOLLRDHUP  # the peer sends nothing more, though bytes may be left
+INCOMING = READABLE | ENDED
+CHANGES = select.EPOLLET  # with others: when they come up, and not as long as they last
 
 Handler = Callable[[int], None]
 

@@ -19,12 +19,12 @@ import logging
 import select
 import socket
 
-from hearthgate.poller import Poller
+from hearthgate.poller import ENDED, INCOMING, Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.sessions import ParkedChannel, Sessions
-from hearthgate.relay.visitors import PARKED_EVENTS, Visitors
+from hearthgate.relay.visitors import Visitors
 from hearthgate.wire.channel import PREAMBLE_BYTES, read_preamble
 from hearthgate.wire.constants import CHANNEL_MAGIC, CONTROL_NAME
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
@@ -210,19 +210,19 @@ class Front:
             counters=self._counters,
             since=self._clock(),
         )
-        self._poller.add(channel.fd, PARKED_EVENTS, channel.on_event)
+        self._poller.add(channel.fd, INCOMING, channel.on_event)
         self._visitors.on_channel(session, channel)
 
     def _wait_for(self, arrival: _Arrival, size: int, events: int) -> None:
         """Look again when so many bytes are there; give up if the stream has ended."""
-        if events & (select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR):
+        if events & (ENDED | select.EPOLLHUP | select.EPOLLERR):
             self._end(arrival)
             return
         arrival.wake_at(size)
         if not arrival.is_polled:
             arrival.is_polled = True
             look = functools.partial(self._look, arrival)
-            self._poller.add(arrival.fd, PARKED_EVENTS, look)
+            self._poller.add(arrival.fd, INCOMING, look)
 
     def _release(self, arrival: _Arrival) -> None:
         """Let go of a connection that somebody else takes over."""

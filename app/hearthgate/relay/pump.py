@@ -13,11 +13,12 @@ from collections.abc import Callable
 import socket
 from typing import Protocol
 
-from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.poller import ENDED, INCOMING, READABLE, WRITABLE, Poller
 from hearthgate.relay.traffic import Counted
 
 KIB = 1024
 BUFFER_BYTES = 256 * KIB
+_MORE = int(socket.MSG_MORE)
 
 PairDone = Callable[["Carried"], None]
 
@@ -76,8 +77,8 @@ class _End:
         self._events = events
 
     def adopt(self) -> None:
-        """Take over a socket that is in the poller already, asking for READABLE."""
-        self._events = READABLE
+        """Take over a socket that is in the poller already, asking for INCOMING."""
+        self._events = INCOMING
         self._pair.pump.poller.set_handler(self._fd, self.ready)
 
     def ready(self, events: int) -> None:
@@ -85,10 +86,14 @@ class _End:
         if events & WRITABLE and not self._flush():
             return
         if events & ~WRITABLE and self._events & READABLE:
-            self.read()
+            self.read(events)
 
-    def read(self) -> None:
-        """Carry one buffer to the other end."""
+    def read(self, events: int) -> None:
+        """Carry one buffer to the other end.
+
+        If the stream has ended, what fits into the buffer are its last bytes: they go
+        out in one packet with the end.
+        """
         pump = self._pair.pump
         try:
             size = self._recv_into(pump.buffer)
@@ -100,15 +105,14 @@ class _End:
         self._pair.tick = pump.tick
         other = self.other
         if not size:
-            self.ended = True
-            self.want(self._events & ~READABLE)
-            if not other.pending:
-                other.finish()
+            self._end()
             return
         self.taken += size
         view = pump.view[:size]
+        is_last = events & ENDED and size < BUFFER_BYTES
         try:
-            sent = other._send(view)  # noqa: SLF001  the two ends are one thing
+            # The two ends are one thing.
+            sent = other._send(view, _MORE if is_last else 0)  # noqa: SLF001
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -117,7 +121,16 @@ class _End:
         if sent < size:
             other.pending = bytes(view[sent:])
             other.want(other._events | WRITABLE)  # noqa: SLF001
-            self.want(self._events & ~READABLE)
+            self.want(self._events & ~INCOMING)
+        elif is_last:
+            self._end()
+
+    def _end(self) -> None:
+        """Pass on that nothing more comes from here."""
+        self.ended = True
+        self.want(self._events & ~INCOMING)
+        if not self.other.pending:
+            self.other.finish()
 
     def _flush(self) -> bool:
         """Send what is pending; False if the pair is closed."""
@@ -138,7 +151,7 @@ class _End:
         if self.other.ended:
             self.finish()
             return not pair.closed
-        self.other.want(self.other._events | READABLE)  # noqa: SLF001
+        self.other.want(self.other._events | INCOMING)  # noqa: SLF001
         return True
 
     def close(self) -> None:
@@ -201,12 +214,12 @@ class Pair:
         if self.closed:
             return
         self.closed = True
-        for end in (self.visitor, self.channel):
-            end.close()
+        self.visitor.close()
+        self.channel.close()
         self.pump.left(self)
         self.on_done(self)
-        for end in (self.visitor, self.channel):
-            end.part()
+        self.visitor.part()
+        self.channel.part()
 
 
 class Pump:
@@ -230,7 +243,7 @@ class Pump:
         """Carry bytes both ways until both streams ended, or one failed.
 
         Both sockets are non-blocking. The visitor is not in the poller; the channel is,
-        for READABLE, and has its first bytes waiting. `unsent` goes to the channel
+        for INCOMING, and has its first bytes waiting. `unsent` goes to the channel
         before anything else. `on_done` may be called before this returns.
         """
         pair = Pair(self, visitor, channel, on_done)
@@ -238,10 +251,10 @@ class Pump:
         pair.channel.adopt()
         if unsent:
             pair.channel.pending = unsent
-            pair.channel.want(READABLE | WRITABLE)
+            pair.channel.want(INCOMING | WRITABLE)
         else:
-            pair.visitor.want(READABLE)
-        pair.channel.read()
+            pair.visitor.want(INCOMING)
+        pair.channel.read(0)
         return pair
 
     def close_idle(self, ticks: int) -> int:

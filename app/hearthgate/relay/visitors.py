@@ -13,11 +13,10 @@ import asyncio
 from collections.abc import Callable
 import contextlib
 import logging
-import select
 import socket
 import struct
 
-from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.poller import INCOMING, READABLE, WRITABLE, Poller
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.pump import Carried, Pump
@@ -32,7 +31,6 @@ from hearthgate.wire.proxy import Endpoint, proxy_header
 
 _LOGGER = logging.getLogger(__name__)
 
-PARKED_EVENTS = READABLE | select.EPOLLRDHUP
 Elsewhere = Callable[[socket.socket, bytes, str], None]
 # Channels that closed, of those parked since the visitor came. Older ones all close
 # together if the path breaks, and there is an end to them.
@@ -128,19 +126,20 @@ class Visitor:
         channel = self.channel
         if channel is None:
             return
-        had_rest = isinstance(self._unsent, memoryview)
+        unsent = self._unsent
+        had_rest = isinstance(unsent, memoryview)
         try:
-            sent = channel.sock.send(self._unsent)
+            sent = channel.sock.send(unsent)
         except BlockingIOError:
             sent = 0
         except OSError:
             self._channel_ended()
             return
-        rest = memoryview(self._unsent)[sent:]
-        self._unsent = rest or b""
-        if bool(self._unsent) != had_rest:
-            more = WRITABLE if self._unsent else 0
-            self._desk.poller.set_events(channel.fd, PARKED_EVENTS | more)
+        has_rest = sent < len(unsent)
+        self._unsent = memoryview(unsent)[sent:] if has_rest else b""
+        if has_rest != had_rest:
+            more = WRITABLE if has_rest else 0
+            self._desk.poller.set_events(channel.fd, INCOMING | more)
 
     def _on_channel(self, events: int) -> None:
         channel = self.channel

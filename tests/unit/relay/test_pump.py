@@ -8,11 +8,12 @@ import socket
 
 import pytest
 
-from hearthgate.poller import READABLE, Poller
+from hearthgate.poller import INCOMING, Poller
 from hearthgate.relay.pump import BUFFER_BYTES, Carried, Pump
 from tests.unit.relay.parts import tcp_pair, unix_pair, until
 
 MIB = 1024 * 1024
+SMALL = 4096  # of a buffer that fills up at once
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ class Joined:
         self.visitor, inner_visitor = make()
         self.home, inner_channel = make()
         self.done: list[Carried] = []
-        pump.poller.add(inner_channel.fileno(), READABLE, lambda _events: None)
+        pump.poller.add(inner_channel.fileno(), INCOMING, lambda _events: None)
         self.home.send(first)
         self.pair = pump.join(inner_visitor, inner_channel, unsent, self.done.append)
 
@@ -131,6 +132,27 @@ async def test_the_end_comes_after_what_is_pending(pump: Pump) -> None:
         await until(lambda: ends.done)
 
 
+@KINDS
+@pytest.mark.parametrize("beyond", [1 - SMALL, -1, 0, 1, 2 * SMALL])
+async def test_an_end_that_is_there_with_the_bytes_cuts_none_off(
+    monkeypatch: pytest.MonkeyPatch, kind: str, beyond: int
+) -> None:
+    monkeypatch.setattr("hearthgate.relay.pump.BUFFER_BYTES", SMALL)
+    poller = Poller(asyncio.get_running_loop())
+    pump = Pump(poller)
+    data = random.Random(2).randbytes(SMALL + beyond)
+    with joined(pump, kind=kind) as ends:
+        await read(ends.visitor, 1)
+        ends.home.sendall(data)
+        ends.home.shutdown(socket.SHUT_WR)  # before the pump has looked
+        assert await read(ends.visitor, len(data) + 1) == data
+        await send(ends.visitor, b"thanks")
+        assert await read(ends.home, 6) == b"thanks"
+        ends.visitor.shutdown(socket.SHUT_WR)
+        await until(lambda: ends.done)
+    poller.close()
+
+
 async def test_a_slow_reader_holds_up_its_sender_and_nobody_else(pump: Pump) -> None:
     with joined(pump) as slow, joined(pump) as fast:
         flood = asyncio.create_task(send(slow.home, bytes(64 * MIB)))
@@ -215,7 +237,7 @@ async def test_a_home_that_is_gone_before_the_join_ends_the_pair(pump: Pump) -> 
     home, inner_channel = tcp_pair()
     home.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     home.close()
-    pump.poller.add(inner_channel.fileno(), READABLE, lambda _events: None)
+    pump.poller.add(inner_channel.fileno(), INCOMING, lambda _events: None)
     done: list[Carried] = []
     pair = pump.join(inner_visitor, inner_channel, b"", done.append)
     await until(lambda: done)

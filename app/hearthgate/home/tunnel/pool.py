@@ -15,16 +15,14 @@ from dataclasses import dataclass, field
 import errno
 import functools
 import logging
-import select
 import socket
 
-from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.poller import CHANGES, INCOMING, READABLE, WRITABLE, Poller
 from hearthgate.wire.channel import (
     OPENING_BYTES,
-    ChannelKind,
     opening_head_size,
     opening_is_authentic,
-    opening_kind,
+    opening_is_sealed,
     opening_size,
     write_preamble,
 )
@@ -38,13 +36,14 @@ _PAUSE_FIRST_S = 0.25  # after a dial that failed
 _PAUSE_MOST_S = 5.0
 _CLOSED_AT_ONCE_S = 1.0  # a channel that is parked for less was not wanted
 _PEEK_BYTES = 4096  # an opening with most first flights, post-quantum ones included
-_PARKED_EVENTS = READABLE | select.EPOLLRDHUP
 # The relay's keep-alive is what keeps a NAT's mapping: our kernel's answers to it come
 # from inside. Ours, every two hours, is for the edge, so that it does not keep a
 # WebSocket for ever if the relay's machine vanishes.
 _OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # The preamble follows at once and acknowledges as well: one packet less (tcp(7)).
+    (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0),
 )
 
 HandOver = Callable[[socket.socket], None]
@@ -208,7 +207,9 @@ class ChannelPool:
             return False
         self._dialling[channel.serial] = channel
         self._poller.add(
-            channel.fd, WRITABLE, functools.partial(self._connected, channel)
+            channel.fd,
+            CHANGES | WRITABLE | INCOMING,
+            functools.partial(self._connected, channel),
         )
         return True
 
@@ -226,7 +227,6 @@ class ChannelPool:
         channel.took_s, channel.since = now - channel.since, now
         self._parked[channel.serial] = channel
         self._poller.set_handler(channel.fd, functools.partial(self._opened, channel))
-        self._poller.set_events(channel.fd, _PARKED_EVENTS)
 
     def _dial_failed(self, channel: _Channel, reason: str) -> None:
         self._close(channel)
@@ -260,7 +260,7 @@ class ChannelPool:
         if size is None and len(data) >= OPENING_BYTES:
             self._refuse(channel)
         elif size is None or len(data) < size:
-            if events & ~READABLE:  # it ended in the middle
+            if events & ~(READABLE | WRITABLE):  # it ended in the middle
                 self._lost(channel)
                 return
             channel.in_pieces = True
@@ -278,7 +278,7 @@ class ChannelPool:
             self._refuse(channel)
             return
         sock = channel.sock
-        sealed = opening_kind(opening) is ChannelKind.SEALED
+        sealed = opening_is_sealed(opening)
         try:
             sock.recv(opening_head_size(opening) if sealed else OPENING_BYTES)
             if channel.in_pieces:
