@@ -80,7 +80,7 @@ def _preamble(data: bytes) -> None:
 def _opening(data: bytes) -> None:
     size = channel.opening_size(data)
     if size is not None and len(data) >= size:
-        channel.opening_kind(data)
+        channel.opening_is_sealed(data)
         channel.opening_is_authentic(data[:size], _SESSION, 7, _KEY)
 
 

@@ -30,7 +30,7 @@ class AddressBook:
         """Count one more connection; or say why not, and count nothing."""
         if self.total >= self._total_max:
             return "more connections than allowed in total"
-        key = address_key(address)
+        key = address_key(address) if ":" in address else address
         count = self._counts.get(key, 0)
         if count >= self._per_address_max:
             return "more connections than allowed from one address"
@@ -42,12 +42,13 @@ class AddressBook:
 
     def leave(self, address: str) -> None:
         """Count one connection less, as often as `enter` allowed one."""
-        key = address_key(address)
+        key = address_key(address) if ":" in address else address
         self.total -= 1
-        if self._counts[key] <= 1:
-            del self._counts[key]
+        count = self._counts[key] - 1
+        if count:
+            self._counts[key] = count
         else:
-            self._counts[key] -= 1
+            del self._counts[key]
 
 
 def address_key(address: str) -> str:

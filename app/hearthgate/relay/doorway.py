@@ -99,10 +99,12 @@ class Doorway:
             listener.close()
         self._listeners = []
 
-    def _accept(self, listener: socket.socket, _events: int) -> None:
+    def _accept(self, listener: socket.socket, family: int, _events: int) -> None:
         """Accept one connection; the next one's turn comes right after the others'."""
         try:
-            sock, address = listener.accept()
+            # What listener.accept() does, without making enumerations of constants.
+            fd, address = listener._accept()  # type: ignore[attr-defined]  # noqa: SLF001
+            sock = socket.socket(family, socket.SOCK_STREAM, 0, fileno=fd)
         except BlockingIOError:
             return
         except OSError as err:
@@ -130,5 +132,5 @@ class Doorway:
 
     def _watch(self, listener: socket.socket) -> None:
         if listener in self._listeners:
-            accept = functools.partial(self._accept, listener)
+            accept = functools.partial(self._accept, listener, int(listener.family))
             self._poller.add(listener.fileno(), READABLE, accept)

@@ -120,9 +120,9 @@ def opening_size(data: bytes) -> int | None:
     return OPENING_BYTES + int(proxy_bytes) + int(flight_bytes)
 
 
-def opening_kind(opening: bytes) -> ChannelKind:
-    """Return the kind in an opening that `opening_size` has accepted."""
-    return ChannelKind(opening[4])
+def opening_is_sealed(opening: bytes) -> bool:
+    """Tell whether an opening that `opening_size` has accepted is for frames."""
+    return opening[4] == ChannelKind.SEALED
 
 
 def opening_head_size(opening: bytes) -> int:
