@@ -1,8 +1,4 @@
-"""Accept connections on listening sockets, within the bounds of an address book.
-
-Each connection that is let in is counted; whoever takes it over says once that it has
-left. Reads nothing.
-"""
+"""Accept connections on listening sockets, and hand each on. Reads nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -56,6 +52,25 @@ def listen(host: str, port: int, *, visitors_speak_first: bool = True) -> socket
     return sock
 
 
+def counted(
+    book: AddressBook, counters: Counters, on_connection: OnConnection
+) -> OnConnection:
+    """Let in whom a book has room for, and count them in it.
+
+    Whoever takes a connection over says once that it has left the book.
+    """
+
+    def let_in(sock: socket.socket, peer: Endpoint) -> None:
+        why = book.enter(peer[0])
+        if why:
+            counters.refuse(why, address=peer[0])
+            sock.close()
+        else:
+            on_connection(sock, peer)
+
+    return let_in
+
+
 class Doorway:
     """Accept on some listening sockets, which it owns. Lives in one loop."""
 
@@ -64,7 +79,6 @@ class Doorway:
         listeners: list[socket.socket],
         *,
         on_connection: OnConnection,
-        book: AddressBook,
         poller: Poller,
         counters: Counters,
         loop: asyncio.AbstractEventLoop,
@@ -72,7 +86,6 @@ class Doorway:
         self._loop = loop
         self._listeners = listeners
         self._on_connection = on_connection
-        self._book = book
         self._poller = poller
         self._counters = counters
 
@@ -112,17 +125,11 @@ class Doorway:
             if err.errno in _EXHAUSTED:
                 self._rest(listener)
             return
-        why = self._book.enter(address[0])
-        if why:
-            self._counters.refuse(why, address=address[0])
-            sock.close()
-            return
         sock.setblocking(False)  # noqa: FBT003
         try:
             self._on_connection(sock, address[:2])
         except Exception:
-            # A bug with one connection must not close the door for all; its deadline
-            # ends it.
+            # A bug with one connection must not close the door for all.
             _LOGGER.exception("A new connection could not be looked at")
 
     def _rest(self, listener: socket.socket) -> None:

@@ -18,7 +18,7 @@ import typing
 from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.doorway import Doorway, listen
+from hearthgate.relay.doorway import Doorway, counted, listen
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import take
 from hearthgate.relay.sealed import SealedLine
@@ -286,8 +286,11 @@ class Forwards:
 
         return Doorway(
             bind_all(self._hosts, bind),
-            on_connection=functools.partial(self._admit, str(forward)),
-            book=self._book,
+            on_connection=counted(
+                self._book,
+                self._counters,
+                functools.partial(self._admit, str(forward)),
+            ),
             poller=self._poller,
             counters=self._counters,
             loop=asyncio.get_running_loop(),

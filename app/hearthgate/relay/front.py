@@ -46,14 +46,13 @@ Control = Callable[[socket.socket, Endpoint], None]
 class _Arrival:
     """A connection of which nobody knows yet what it is."""
 
-    __slots__ = ("_wakes_at", "fd", "is_polled", "peer", "since", "sock")
+    __slots__ = ("_wakes_at", "peer", "since", "sock", "waits")
 
     def __init__(self, sock: socket.socket, peer: Endpoint, since: float) -> None:
         self.sock = sock
-        self.fd = sock.fileno()
         self.peer = peer
         self.since = since
-        self.is_polled = False
+        self.waits = False  # for more bytes: in the poller, and counted
         self._wakes_at = 1
 
     def wake_at(self, size: int) -> None:
@@ -66,9 +65,9 @@ class _Arrival:
 class Front:
     """Hand each new connection to whoever it belongs to. Lives in one loop.
 
-    Owns a connection until it is handed on. Until then it counts in the book of
-    arrivals, so that visitors, however many, keep no home from coming back; a visitor
-    counts in the book of those inside from then on.
+    Owns a connection until it is handed on. Who has not said enough at once counts in
+    the book of arrivals until then, so that visitors, however many, keep no home from
+    coming back; a visitor counts in the book of those inside from then on.
     """
 
     def __init__(
@@ -116,10 +115,8 @@ class Front:
             self._end(arrival)
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
-        """Take over an accepted connection, counted in the book."""
-        arrival = _Arrival(sock, peer, self._clock())
-        self._arrivals[arrival] = None
-        self._look(arrival, 0)
+        """Take over an accepted connection."""
+        self._look(_Arrival(sock, peer, self._clock()), 0)
 
     def _look(self, arrival: _Arrival, events: int) -> None:
         """Find out what a connection is, from the bytes that are there."""
@@ -218,19 +215,24 @@ class Front:
         if events & (ENDED | select.EPOLLHUP | select.EPOLLERR):
             self._end(arrival)
             return
-        arrival.wake_at(size)
-        if not arrival.is_polled:
-            arrival.is_polled = True
+        if not arrival.waits:
+            why = self._book.enter(arrival.peer[0])
+            if why:
+                self._counters.refuse(why, address=arrival.peer[0])
+                self._end(arrival)
+                return
+            arrival.waits = True
+            self._arrivals[arrival] = None
             look = functools.partial(self._look, arrival)
-            self._poller.add(arrival.fd, INCOMING, look)
+            self._poller.add(arrival.sock.fileno(), INCOMING, look)
+        arrival.wake_at(size)
 
     def _release(self, arrival: _Arrival) -> None:
         """Let go of a connection that somebody else takes over."""
-        del self._arrivals[arrival]
-        self._book.leave(arrival.peer[0])
-        if arrival.is_polled:
-            self._poller.remove(arrival.fd)
-        arrival.wake_at(1)
+        if arrival.waits:
+            self._forget(arrival)
+            self._poller.remove(arrival.sock.fileno())
+            arrival.wake_at(1)
 
     def _say_use_https(self, arrival: _Arrival) -> None:
         with contextlib.suppress(OSError):  # gone; nobody is left to be told
@@ -239,8 +241,12 @@ class Front:
         self._end(arrival)
 
     def _end(self, arrival: _Arrival) -> None:
-        if self._arrivals.pop(arrival, self) is self:
-            return
-        self._poller.forget(arrival.fd)
+        if arrival.waits:
+            self._forget(arrival)
+            self._poller.forget(arrival.sock.fileno())
         arrival.sock.close()
+
+    def _forget(self, arrival: _Arrival) -> None:
+        arrival.waits = False
+        del self._arrivals[arrival]
         self._book.leave(arrival.peer[0])

@@ -217,7 +217,6 @@ class TakeOver:
         sessions: Sessions,
         answers: Answers,
         registry: Registry,
-        arrivals: AddressBook,
         inside: AddressBook,
         limits: Limits,
         counters: Counters,
@@ -227,7 +226,6 @@ class TakeOver:
         self._visitors = visitors
         self._forwards = forwards
         self._answers = answers
-        self._arrivals = arrivals
         self._inside = inside
         self._limits = limits
         self._counters = counters
@@ -288,20 +286,19 @@ class TakeOver:
         except OSError:  # gone meanwhile
             sock.close()
             return
-        book = self._arrivals if flight is None else self._inside
-        why = book.enter(peer[0])
-        if why:
-            self._counters.refuse(why, address=peer[0])
-            sock.close()
-            return
         sock.setblocking(False)  # noqa: FBT003  the socket module's own name
         if flight is None:
             self._front.admit(sock, peer)
             return
+        why = self._inside.enter(peer[0])
+        if why:
+            self._counters.refuse(why, address=peer[0])
+            sock.close()
+            return
         if forward:
             self._forwards.admit(forward, sock, peer)
             return
-        leave = functools.partial(book.leave, peer[0])
+        leave = functools.partial(self._inside.leave, peer[0])
         hello = read_hello(flight, max_bytes=self._limits.hello_max_bytes)
         if isinstance(hello, Hello):
             self._visitors.admit(sock, peer, hello, flight, leave)

@@ -29,7 +29,7 @@ from hearthgate.relay.answers import Answers
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.datagrams import Datagrams
-from hearthgate.relay.doorway import Doorway
+from hearthgate.relay.doorway import Doorway, counted
 from hearthgate.relay.forwards import Forwards
 from hearthgate.relay.front import Front
 from hearthgate.relay.handover import HandOver, TakeOver
@@ -223,7 +223,6 @@ class Relay:
         self._tls_door = Doorway(
             tls_listeners,
             on_connection=self._front.admit,
-            book=arrivals,
             poller=self._poller,
             counters=self._counters,
             loop=loop,
@@ -242,8 +241,7 @@ class Relay:
         )
         self._plain_door = Doorway(
             open_listeners(settings.bind, settings.http_port, inherited),
-            on_connection=self._plain.admit,
-            book=self._plain_book,
+            on_connection=counted(self._plain_book, self._counters, self._plain.admit),
             poller=self._poller,
             counters=self._counters,
             loop=loop,
@@ -298,7 +296,6 @@ class Relay:
                 sessions=self._sessions,
                 answers=answers,
                 registry=self._registry,
-                arrivals=arrivals,
                 inside=inside,
                 limits=limits,
                 counters=self._counters,

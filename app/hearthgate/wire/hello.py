@@ -166,23 +166,24 @@ def _read_extensions(message: bytes, at: int) -> tuple[bytes | None, bytes | Non
     Goes once around for each extension, of which a browser sends about fifteen.
     """
     name = alpn = None
-    seen: set[int] = set()
+    kinds: list[int] = []
     end = len(message)
-    while at < end:
-        start = at + _EXTENSION_HEADER
-        if start > end:
-            raise _MalformedError("an extension is cut off")
-        kind, length = _EXTENSION(message, at)
-        at = start + length
-        if at > end:
-            raise _MalformedError(_TOO_LONG)
-        if kind in seen:
-            raise _MalformedError("an extension is there twice")
-        seen.add(kind)
-        if kind == _EXT_SERVER_NAME:
-            name = message[start:at]
-        elif kind == _EXT_ALPN:
-            alpn = message[start:at]
+    try:
+        while at < end:
+            kind, length = _EXTENSION(message, at)
+            start = at + _EXTENSION_HEADER
+            at = start + length
+            kinds.append(kind)
+            if kind == _EXT_SERVER_NAME:
+                name = message[start:at]
+            elif kind == _EXT_ALPN:
+                alpn = message[start:at]
+    except struct.error as err:
+        raise _MalformedError("an extension is cut off") from err
+    if at != end:
+        raise _MalformedError(_TOO_LONG)
+    if len(set(kinds)) != len(kinds):
+        raise _MalformedError("an extension is there twice")
     return name, alpn
 
 
