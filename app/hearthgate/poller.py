@@ -16,6 +16,7 @@ import time
 
 _LOGGER = logging.getLogger(__name__)
 _BATCH = 256  # events in one go; the loop's other work waits for so many handlers
+_BATCH_AFTER_OTHERS = 32
 # A byte is rarely alone: after some came, wait here for the next instead of going once
 # around the whole asyncio loop for each. The loop's other work waits for this long at
 # most, and a small request takes about a tenth less time.
@@ -38,8 +39,17 @@ class Poller:
     a read that would block.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, after_others: bool = False
+    ) -> None:
+        """Register with a loop.
+
+        after_others: for sockets that strangers open, of which thousands may be ready
+        at once. Few of them are looked at in each turn of the loop.
+        """
         self._loop = loop
+        self._batch = _BATCH_AFTER_OTHERS if after_others else _BATCH
+        self._lingers = not after_others
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._fresh: set[int] = set()  # added since the events at hand were asked for
@@ -81,11 +91,11 @@ class Poller:
         self._handlers.clear()
 
     def _dispatch(self) -> None:
-        ready = self._epoll.poll(0, _BATCH)
+        ready = self._epoll.poll(0, self._batch)
         leave_at = time.monotonic() + _STAY_S
         while ready:
             self._handle(ready)
-            if time.monotonic() > leave_at:
+            if not self._lingers or time.monotonic() > leave_at:
                 return
             ready = self._epoll.poll(_LINGER_S, _BATCH)
 

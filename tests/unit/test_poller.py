@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+import functools
 import select
 import socket
 
@@ -191,3 +192,34 @@ async def test_closing_stops_telling_and_leaves_sockets_open(pairs: list[Pair]) 
         await asyncio.sleep(0)
     assert seen.events == []
     assert ours.recv(1) == b"x"
+
+
+async def test_many_that_come_after_others_do_not_hold_them_up(
+    poller: Poller, pairs: list[Pair]
+) -> None:
+    (ours, theirs), *_ = pairs
+    strangers = [socket.socketpair() for _ in range(200)]
+    after = Poller(asyncio.get_running_loop(), after_others=True)
+    seen = Seen()
+    looked_at: list[int] = []
+    poller.add(ours.fileno(), READABLE, lambda _: seen(len(looked_at)))
+
+    def look(fd: int, _events: int) -> None:
+        if not looked_at:
+            theirs.send(b"x")  # somebody else comes, when all of them are ready
+        after.remove(fd)
+        looked_at.append(fd)
+
+    for one, other in strangers:
+        other.send(b"x")
+        fd = one.fileno()
+        after.add(fd, READABLE, functools.partial(look, fd))
+    await seen.wait()
+    assert 0 < seen.events[0] < len(strangers) / 2
+    async with asyncio.timeout(20):
+        while len(looked_at) < len(strangers):  # noqa: ASYNC110  there is no event
+            await asyncio.sleep(0)
+    after.close()
+    for pair in strangers:
+        for sock in pair:
+            sock.close()

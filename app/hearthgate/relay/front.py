@@ -77,16 +77,19 @@ class Front:
         sessions: Sessions,
         visitors: Visitors,
         poller: Poller,
+        waiting: Poller,
         arrivals: AddressBook,
         inside: AddressBook,
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
     ) -> None:
+        """poller: for channels. waiting: for who has not said enough at once."""
         self._control = control
         self._sessions = sessions
         self._visitors = visitors
         self._poller = poller
+        self._waiting = waiting
         self._book = arrivals
         self._inside = inside
         self._limits = limits
@@ -224,14 +227,14 @@ class Front:
             arrival.waits = True
             self._arrivals[arrival] = None
             look = functools.partial(self._look, arrival)
-            self._poller.add(arrival.sock.fileno(), INCOMING, look)
+            self._waiting.add(arrival.sock.fileno(), INCOMING, look)
         arrival.wake_at(size)
 
     def _release(self, arrival: _Arrival) -> None:
         """Let go of a connection that somebody else takes over."""
         if arrival.waits:
             self._forget(arrival)
-            self._poller.remove(arrival.sock.fileno())
+            self._waiting.remove(arrival.sock.fileno())
             arrival.wake_at(1)
 
     def _say_use_https(self, arrival: _Arrival) -> None:
@@ -243,7 +246,7 @@ class Front:
     def _end(self, arrival: _Arrival) -> None:
         if arrival.waits:
             self._forget(arrival)
-            self._poller.forget(arrival.sock.fileno())
+            self._waiting.forget(arrival.sock.fileno())
         arrival.sock.close()
 
     def _forget(self, arrival: _Arrival) -> None:

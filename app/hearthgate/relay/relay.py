@@ -134,6 +134,7 @@ class Relay:
         self._registry = open_registry(settings, time.time)
         self._keys = open_keys(settings.data, self._registry)
         self._poller = Poller(loop)
+        self._waiting = Poller(loop, after_others=True)
         self._pump = Pump(self._poller)
         self._counters = Counters(
             clock=clock,
@@ -205,7 +206,7 @@ class Relay:
             datagram_port=https_port,
             clock=clock,
         )
-        self._arrivals = arrivals = AddressBook(
+        arrivals = AddressBook(
             total_max=room.arrivals_max,
             per_address_max=limits.arrivals_per_address_max,
         )
@@ -214,6 +215,7 @@ class Relay:
             sessions=self._sessions,
             visitors=self._visitors,
             poller=self._poller,
+            waiting=self._waiting,
             arrivals=arrivals,
             inside=inside,
             limits=limits,
@@ -306,8 +308,7 @@ class Relay:
 
     def _in_use(self) -> int:
         """Return the descriptors of homes, and of visitors who are inside."""
-        polled = len(self._poller) - self._arrivals.total
-        return polled + self._control.connections
+        return len(self._poller) + self._control.connections
 
     def _own_ports(self) -> frozenset[Forward]:
         """Return what no home may forward."""
@@ -435,6 +436,7 @@ class Relay:
             await self._admin.close()
         if self._metrics is not None:
             await self._metrics.close()
+        self._waiting.close()
         self._poller.close()
         _LOGGER.info("Relay has stopped")
 
