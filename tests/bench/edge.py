@@ -15,8 +15,9 @@ from hearthgate.home.edge.config import CONFIG
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
 from hearthgate.home.model import Scheme, Target
-from tests.bench.processes import BenchError, Child, free_port, wait_for_port
+from tests.bench.processes import BenchError, Child, wait_for_port
 from tests.bench.scene import Scene
+from tests.harness.ports import free_port
 
 __all__ = ["BenchEdge"]
 

@@ -23,7 +23,6 @@ __all__ = [
     "BenchError",
     "Child",
     "descendants",
-    "free_port",
     "own_hosts",
     "raise_open_files",
     "run_tool",
@@ -45,22 +44,6 @@ def raise_open_files() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def free_port() -> int:
-    """Return a loopback port that is free now and below the ephemeral range.
-
-    A port from the ephemeral range could be taken by an outgoing connection of the
-    load itself between here and the listener's bind.
-    """
-    for _ in range(200):
-        port = 20000 + int.from_bytes(os.urandom(2)) % 12000
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise BenchError("no free loopback port found")
 
 
 def _die_with_parent() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import sys
 
 from tests.bench.certificate import Credentials, make_credentials
-from tests.bench.processes import Child, free_port, wait_for_port
+from tests.bench.processes import Child, wait_for_port
+from tests.harness.ports import free_port
 
 __all__ = ["DOMAIN", "Scene", "set_up"]
 

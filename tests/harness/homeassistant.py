@@ -26,7 +26,7 @@ from typing import Any, Self
 from aiohttp import ClientSession, ClientWebSocketResponse
 
 from tests.harness.hearthgate import ProcessError, _die_with_parent
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 
 Json = dict[str, Any]
 CURRENT, OLD = "2026.11.0", "2024.3.3"

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from tests.harness.hearthgate import ProcessError
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 
 _START_S = 30.0
 

@@ -15,7 +15,6 @@ their signal when the thread that started them ends.
 
 import asyncio
 from collections.abc import Callable, Collection
-import contextlib
 import ctypes
 from dataclasses import dataclass
 import datetime as dt
@@ -25,7 +24,6 @@ import os
 from pathlib import Path
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -39,6 +37,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.harness.ports import free_port
 
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 5.0
@@ -317,20 +317,6 @@ def make_server_certificate(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return root.public_bytes(pem), leaf.public_bytes(pem), key_pem
-
-
-def free_port() -> int:
-    """Return a loopback port that is free for TCP and UDP at this moment."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
-        ):
-            stream.bind(("127.0.0.1", 0))
-            port: int = stream.getsockname()[1]
-            with contextlib.suppress(OSError):
-                datagram.bind(("127.0.0.1", port))
-                return port
 
 
 def _builder(

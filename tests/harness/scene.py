@@ -24,7 +24,8 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector, encode_basic_aut
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.harness.hearthgate import HomeProcess, Json, ProcessError, RelayProcess
-from tests.harness.pebble import Pebble, PebbleSettings, free_port
+from tests.harness.pebble import Pebble, PebbleSettings
+from tests.harness.ports import free_port
 from tests.harness.webservice import WebService
 
 LOOPBACK = "127.0.0.1"

@@ -10,7 +10,7 @@ import pytest
 from tests.harness.hearthgate import Json
 from tests.harness.homeassistant import CURRENT, OLD, PREPARED, CoreProcess
 from tests.harness.mosquitto import mosquitto
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
 from tests.harness.supervisor import StandInSupervisor, in_thread
 

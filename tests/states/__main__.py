@@ -7,7 +7,8 @@ import shutil
 import yaml
 
 import hearthgate
-from tests.harness.pebble import PebbleSettings, free_port
+from tests.harness.pebble import PebbleSettings
+from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, TCPConnector
 import pytest
 
 from tests.harness.hearthgate import HomeProcess, Json
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.supervisor import StandInSupervisor, in_thread
 from tests.harness.webservice import WebService
 

@@ -24,7 +24,7 @@ from hearthgate.home.targets import read_target
 from hearthgate.home.tunnel.identity import Identity
 from tests.harness.backup import FailedBackupError, back_up, names, restore
 from tests.harness.hearthgate import Api, HomeProcess, Json
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
 from tests.harness.supervisor import StandInSupervisor, in_thread
 

@@ -8,7 +8,8 @@ import pytest
 from hearthgate.home.certificates import AcmeSettings, errors
 from hearthgate.home.certificates.caa import Issuer, check_caa
 from hearthgate.home.certificates.dns_check import DnsCheck
-from tests.harness.pebble import Pebble, free_port
+from tests.harness.pebble import Pebble
+from tests.harness.ports import free_port
 from tests.unit.home_certificates.parts import Clock, Home
 from tests.unit.home_certificates.port80 import Port80
 

@@ -16,7 +16,8 @@ import pytest
 
 from tests.harness.faulty import BLACKHOLE, PASS, FaultyRelay, Kind
 from tests.harness.hearthgate import Api, HomeProcess, Json
-from tests.harness.pebble import PebbleSettings, free_port
+from tests.harness.pebble import PebbleSettings
+from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
 from tests.unit.home_certificates.fake_ca import FakeCa, Refusal
 

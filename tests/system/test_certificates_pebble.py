@@ -25,7 +25,8 @@ from hearthgate.home.certificates import (
     Step,
     errors,
 )
-from tests.harness.pebble import Pebble, PebbleSettings, free_port
+from tests.harness.pebble import Pebble, PebbleSettings
+from tests.harness.ports import free_port
 from tests.unit.home_certificates.parts import HOME, Clock, Home
 from tests.unit.home_certificates.port80 import Port80
 

@@ -16,7 +16,7 @@ import subprocess
 import pytest
 
 from tests.harness.hearthgate import ApiError, Json, ProcessError
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 
 pytestmark = pytest.mark.keeps("processes")

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from tests.harness.hearthgate import Json
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 
 pytestmark = pytest.mark.keeps("processes")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.harness.hearthgate import HomeProcess, Json
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.webservice import WebService
 

@@ -16,7 +16,7 @@ from aiohttp import ClientError, ClientSession, TCPConnector, WSMsgType
 import pytest
 
 from tests.harness.hearthgate import HomeProcess, Json, ProcessError
-from tests.harness.pebble import free_port
+from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, Scene
 from tests.harness.supervisor import StandInSupervisor, in_thread
 from tests.harness.versions import NEXT, OtherVersion, this_version

@@ -9,9 +9,10 @@ import contextlib
 from pathlib import Path
 
 from tests.bench.edge import BenchEdge
-from tests.bench.processes import Child, free_port, wait_for_port
+from tests.bench.processes import Child, wait_for_port
 from tests.bench.scene import DOMAIN, Scene
 from tests.bench.ways.base import Doors
+from tests.harness.ports import free_port
 
 __all__ = ["HaproxyTcpWay"]
 

@@ -22,12 +22,12 @@ from tests.bench.processes import (
     BenchError,
     Child,
     descendants,
-    free_port,
     wait_for_port,
     wait_until,
 )
 from tests.bench.scene import DOMAIN, Scene
 from tests.bench.ways.base import Doors
+from tests.harness.ports import free_port
 
 __all__ = ["HearthgateWay"]
 

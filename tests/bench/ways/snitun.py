@@ -16,9 +16,10 @@ import sys
 from cryptography.fernet import Fernet
 
 from tests.bench.edge import BenchEdge
-from tests.bench.processes import Child, free_port, wait_for_port, wait_until
+from tests.bench.processes import Child, wait_for_port, wait_until
 from tests.bench.scene import Scene
 from tests.bench.ways.base import Doors
+from tests.harness.ports import free_port
 
 __all__ = ["PYTHON", "SniTunWay"]
 

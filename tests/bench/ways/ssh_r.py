@@ -12,9 +12,10 @@ import shutil
 import subprocess
 
 from tests.bench.edge import BenchEdge
-from tests.bench.processes import Child, descendants, free_port, wait_for_port
+from tests.bench.processes import Child, descendants, wait_for_port
 from tests.bench.scene import Scene
 from tests.bench.ways.base import Doors
+from tests.harness.ports import free_port
 
 __all__ = ["SshWay"]
 
