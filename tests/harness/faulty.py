@@ -85,6 +85,7 @@ class FaultyRelay:
         self.port = listen_port
         self.links: list[Link] = []
         self.accepted = 0
+        self.overheard: bytearray | None = None  # what passes, if it is to be kept
         self._host = host
         self._target = port
         self._refused: set[Kind] = set()
@@ -237,6 +238,8 @@ class FaultyRelay:
         while block:
             await self._obey(link, way, len(block))
             link.carried += len(block)
+            if self.overheard is not None:
+                self.overheard += block
             writer.write(block)
             await writer.drain()
             block = await reader.read(_BLOCK_BYTES)

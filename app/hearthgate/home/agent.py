@@ -10,6 +10,7 @@ As an add-on of Home Assistant, `Hass` brings services and says who may open the
 import asyncio
 from collections.abc import Coroutine
 import contextlib
+import functools
 import logging
 from pathlib import Path
 import random
@@ -49,6 +50,7 @@ from hearthgate.home.tunnel.streams import TcpTarget
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import Json
+from hearthgate.home.visit import dial, past_the_relay, visit
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.login import Login
@@ -119,12 +121,17 @@ class Agent:
             on_gone=self._service_gone,
             on_moved=self._service_moved,
         )
+        # Whoever hides names from the way to the relay must not show them there.
+        self._connect = (
+            past_the_relay(self._edge.hand_over) if settings.tunnel.seal else dial
+        )
         self._exposer = Exposer(
             self._store,
             self._tunnels,
             self._edge,
             self._certificates,
             on_change=self._service_changed,
+            visit=functools.partial(visit, connect=self._connect),
         )
         self._forwarder = Forwarder(
             self._store, self._tunnels, on_change=self._service_changed
@@ -164,6 +171,7 @@ class Agent:
                 self._exposer,
                 self._tunnels,
                 self._certificates,
+                connect=self._connect,
             ),
             target=self._core_target,
             on_service=self._sighted,

@@ -11,7 +11,7 @@ from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Phase
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import public_url
-from hearthgate.home.visit import visit
+from hearthgate.home.visit import Connect, visit
 
 _HTTPS_PORT = 443
 
@@ -26,8 +26,12 @@ class PublicSide:
         exposer: Exposer,
         tunnels: Tunnels,
         certificates: Certificates,
+        *,
+        connect: Connect,
     ) -> None:
+        """connect: how to visit, see home.visit."""
         self._service_id = service_id
+        self._connect = connect
         self._store = store
         self._exposer = exposer
         self._tunnels = tunnels
@@ -64,4 +68,11 @@ class PublicSide:
         if tunnel is None or certificate is None:
             return None
         address, port = tunnel.peer
-        return await visit(address, port, exposure.hostname, certificate.path, path)
+        return await visit(
+            address,
+            port,
+            exposure.hostname,
+            certificate.path,
+            path,
+            connect=self._connect,
+        )

@@ -100,6 +100,9 @@ class TunnelOptions:
 
     channels_min: int = setting(integer(1, 1024), 4)
     channels_max: int = setting(integer(1, 1024), 64)
+    # Visitors' TLS shows which name they want. This hides it from whoever is between
+    # home and relay, and costs encrypting everything twice.
+    seal: bool = setting(BOOL, default=False)
 
     def __post_init__(self) -> None:
         """Refuse a pool that has no size."""

@@ -110,6 +110,7 @@ class Tunnels:
                 channels_min=self._options.channels_min,
                 channels_max=self._options.channels_max,
                 machine=self._machine,
+                seals=self._options.seal,
             ),
             Identity(self.folder / relay.id),
             poller=self._poller,

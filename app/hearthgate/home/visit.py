@@ -1,6 +1,7 @@
 """Visit a hostname of our own through the relay, as the last step of switching on.
 
     agent ──TLS with the hostname as SNI──▶ relay ──channel──▶ edge ──▶ our certificate
+      └──── a home that seals everything, whose names stay here ──┘
 
 What comes back must be the very certificate that the edge has, so this proves the whole
 way of a byte without trusting any name or authority. Asks the service for nothing, or
@@ -8,10 +9,11 @@ for the status of one page.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 import contextlib
 from pathlib import Path
 import re
+import socket
 import ssl
 from types import MappingProxyType
 
@@ -19,14 +21,53 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hearthgate.home.errors import NotSeenFromOutsideError
+from hearthgate.wire.proxy import proxy_header
 
 _DEADLINE_S = 10.0
 _HTTPS_PORT = 443
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r\n]")
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[str, int, ssl.SSLContext, str], Awaitable[Streams]]
+
+
+async def dial(
+    address: str, port: int, context: ssl.SSLContext, hostname: str
+) -> Streams:
+    """Connect to the relay, as any visitor does. Raises OSError."""
+    return await asyncio.open_connection(
+        address, port, ssl=context, server_hostname=hostname
+    )
+
+
+def past_the_relay(hand_over: Callable[[socket.socket], None]) -> Connect:
+    """Return what connects to the edge itself, by a function that takes channels."""
+
+    async def connect(
+        address: str, port: int, context: ssl.SSLContext, hostname: str
+    ) -> Streams:
+        nobody = ("0.0.0.0", 0)
+        ours, theirs = socket.socketpair()
+        for one in (ours, theirs):
+            one.setblocking(False)  # noqa: FBT003  the socket module's own name
+        ours.send(proxy_header(nobody, nobody))
+        hand_over(theirs)
+        del address, port
+        return await asyncio.open_connection(
+            sock=ours, ssl=context, server_hostname=hostname
+        )
+
+    return connect
+
 
 async def visit(
-    address: str, port: int, hostname: str, certificate: Path, path: str | None = None
+    address: str,
+    port: int,
+    hostname: str,
+    certificate: Path,
+    path: str | None = None,
+    *,
+    connect: Connect = dial,
 ) -> int | None:
     """Visit a hostname at a relay's address. Raises NotSeenFromOutsideError.
 
@@ -42,9 +83,7 @@ async def visit(
     context.verify_mode = ssl.CERT_NONE  # compared byte by byte below
     try:
         async with asyncio.timeout(_DEADLINE_S):
-            reader, writer = await asyncio.open_connection(
-                address, port, ssl=context, server_hostname=hostname
-            )
+            reader, writer = await connect(address, port, context, hostname)
             try:
                 tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
                 found = tls.getpeercert(binary_form=True)

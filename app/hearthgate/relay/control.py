@@ -62,6 +62,7 @@ FEATURES = (
     messages.Feature.FORWARDS,
     messages.Feature.DATAGRAMS,
     messages.Feature.MACHINES,
+    messages.Feature.SEALING,
 )
 _PAIR_BODY = vol.Schema(
     {
@@ -353,6 +354,7 @@ class ControlEndpoint:
         loop = asyncio.get_running_loop()
         session = self._sessions.begin(home, send, leave)
         session.features = frozenset(hello.features)
+        session.seals = hello.seals
         self._datagrams.attach(session)
         local = transport.get_extra_info("sockname") if transport else None
         session.since = time.time()

@@ -21,13 +21,12 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.doorway import Doorway, counted, listen
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import take
-from hearthgate.relay.sealed import SealedLine
-from hearthgate.relay.sessions import ParkedChannel, Presence, Route, Session, Sessions
+from hearthgate.relay.sessions import Presence, Route, Session, Sessions
 from hearthgate.relay.visitors import Visitor, Visitors
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.control import Forward
 from hearthgate.wire.ports import Protocol
-from hearthgate.wire.proxy import Endpoint, proxy_header
+from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -36,7 +35,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 class ForwardVisitor(Visitor):
     """A visitor on a forwarded TCP port."""
 
-    __slots__ = ("_line", "_target")
+    __slots__ = ("_target",)
 
     def __init__(
         self,
@@ -50,59 +49,16 @@ class ForwardVisitor(Visitor):
         super().__init__(desk, sock, peer=peer, hostname=name, flight=b"", leave=leave)
         self._came_to = self.hostname
         self._target: Endpoint = sock.getsockname()[:2]
-        self._line: SealedLine | None = None
 
-    def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
-        """Take a sealed channel that is free; else a parked one becomes one."""
-        return presence.take_free() or presence.take_channel()
+    @property
+    def goal(self) -> tuple[int, Endpoint]:
+        """The port that it came to, and where that is."""
+        return self._target[1], self._target
 
-    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
-        """Have the channel carry the visitor."""
-        desk = self._desk
-        if isinstance(channel, ParkedChannel):
-            channel = SealedLine(
-                channel,
-                desk.pump,
-                clock=desk.clock,
-                trust_s=desk.limits.sealed_trust_s,
-            )
-        self.channel = self._line = channel
-        channel.take(
-            self.sock,
-            self._target[1],
-            proxy_header(self.peer, self._target),
-            on_answer=self._on_answer,
-            on_lost=self._channel_ended,
-            on_end=self._on_end,
-        )
-
-    def _on_answer(self) -> None:
-        """Take that the home is there, or was a moment ago: this channel it will be."""
-        line, route = self._line, self.route
-        if line is not None:
-            self._answered(line)
-            if route is not None:
-                route.live.add(line)
-
-    def _on_end(self, to_home: int, to_visitor: int) -> None:
-        """Take that the channel has closed the visitor's socket, or died."""
-        line, self._line = self._line, None
-        if self.route is not None and line is not None:
-            self.route.live.discard(line)
-        if self.closed:
-            return
-        self.closed = True
-        self._desk.opening.pop(self, None)
-        self._desk.left(self, to_home, to_visitor)
-        self._leave_route()
-        self._leave()
-
-    def _drop_channel(self) -> None:
-        """Close the channel and keep the visitor."""
-        self._desk.opening.pop(self, None)
-        line, self._line, self.channel = self._line, None, None
-        if line is not None:
-            line.let_go()
+    def is_sealed_by(self, session: Session) -> bool:
+        """Return True: what it says is not encrypted by itself."""
+        del session
+        return True
 
     def _tell(self, alert: Alert) -> None:
         """Nothing can be said in a protocol that we don't know."""

@@ -2,11 +2,13 @@
 
     parked channel ──first visitor──▶ SealedLine ──through──▶ session.free ──▶ the next
 
-A channel is sealed for good once a visitor of a forward has taken it, and carries one
-after the other: that spares each of them the dialling of a channel, which costs more
-than the rest. One that was heard lately is trusted with a visitor's bytes at once; any
-other must answer first, so that nothing a visitor said is ever sent twice. Moves no
-bytes: that is hearthgate/sealed.py.
+A channel is sealed for good once a visitor of a forward has taken it, or a web visitor
+of a home that seals everything, and carries one after the other: that spares each of
+them the dialling of a channel, which costs more than the rest. One that was heard
+lately is trusted with the bytes of a forward's visitor at once; any other must answer
+first, so that nothing such a visitor said is ever sent twice. A web visitor's first
+flight may be, so it goes along, and is kept until the answer. Moves no bytes: that is
+hearthgate/sealed.py.
 """
 
 from collections.abc import Callable
@@ -97,23 +99,27 @@ class SealedLine(SealedChannel):
         port: int,
         proxy: bytes,
         *,
+        flight: bytes = b"",
         on_answer: Callable[[], None],
         on_lost: Callable[[], None],
         on_end: Callable[[int, int], None],
     ) -> None:
-        """Carry a visitor. May end before this returns.
+        """Carry a visitor, and in front of all what was read from it already.
 
+        May end before this returns.
         on_answer is called with the first sign of the home, at once if it is trusted;
         on_lost if the channel ends before that: `let_go` gives the visitor back. on_end
         is told the bytes to home and to the visitor, once the visitor's socket closed.
         """
-        trusted = self._clock() - self.since < self._trust_s
+        trusted = not flight and self._clock() - self.since < self._trust_s
         self._on_answer, self._on_lost, self._on_end = on_answer, on_lost, on_end
         self.has_answered = False
         self.tick = self._pump.tick
         self._pump.pairs.add(self)
         opened = write_stream_open(StreamOpen(port, proxy, asks=not trusted))
         first = self._sealer.seal(FrameKind.OPEN, opened)
+        if flight:
+            first += self._sealer.seal_all(memoryview(flight), is_end=False)
         if self._is_fresh:
             self._is_fresh = False
             first = [self._opening(b"".join(first))]

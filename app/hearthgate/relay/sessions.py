@@ -152,6 +152,7 @@ class Session:
         self.ended = False
         self.has_published = False
         self.features: frozenset[str] = frozenset()  # what the agent knows
+        self.seals = False  # web visitors go over sealed channels too
         self.since = 0.0  # Unix time; this and the next two are for the owner to see
         self.software = ""
         self.remote = ""  # where it came from
@@ -240,6 +241,10 @@ class Presence:
         """Return the free sealed channel that was used last, likewise."""
         session = self.session
         return session.free.pop() if session and session.free else None
+
+    def take_sealable(self) -> "ParkedChannel | SealedLine | None":
+        """Return a sealed channel that is free; else a parked one, to become one."""
+        return self.take_free() or self.take_channel()
 
     def serve(self) -> None:
         """Give parked channels to the visitors who wait, the first come first."""

@@ -28,6 +28,7 @@ from hearthgate.wire.alerts import Alert, alert_record
 from hearthgate.wire.channel import write_opening
 from hearthgate.wire.hello import ACME_TLS_ALPN, Hello
 from hearthgate.wire.proxy import Endpoint, proxy_header
+from hearthgate.wire.sealed import WEB_PORT
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Visitor:
         "_desk",
         "_flight",
         "_leave",
+        "_line",
         "_unsent",
         "channel",
         "closed",
@@ -83,10 +85,23 @@ class Visitor:
         self._flight = flight
         self._came_to = ""  # a forward, for who is no web visitor
         self._unsent: bytes | memoryview = b""
+        self._line: SealedLine | None = None  # that carries it, if one does
         self._leave = leave
 
+    @property
+    def goal(self) -> tuple[int, Endpoint]:
+        """The port in an OPEN, and what the visitor has dialled."""
+        return WEB_PORT, self._desk.relay
+
+    def is_sealed_by(self, session: Session) -> bool:
+        """Tell whether it goes over a sealed channel to this home."""
+        return session.seals
+
     def choose(self, presence: Presence) -> ParkedChannel | SealedLine | None:
-        """Take a parked channel: it becomes this visitor's connection."""
+        """Take a channel of the kind that it can use."""
+        session = presence.session
+        if session is not None and self.is_sealed_by(session):
+            return presence.take_sealable()
         return presence.take_channel()
 
     def proceed(self, channel: ParkedChannel | SealedLine) -> None:
@@ -106,9 +121,55 @@ class Visitor:
             route.live.add(self)
         self.opened_at = desk.clock()
         desk.opening[self] = None
-        self._begin(channel)
+        if isinstance(channel, SealedLine) or self.is_sealed_by(session):
+            self._begin_sealed(channel)
+        else:
+            self._begin(channel)
 
-    def _begin(self, channel: ParkedChannel | SealedLine) -> None:
+    def _begin_sealed(self, channel: ParkedChannel | SealedLine) -> None:
+        """Have a sealed channel carry the visitor."""
+        desk = self._desk
+        if isinstance(channel, ParkedChannel):
+            channel = SealedLine(
+                channel,
+                desk.pump,
+                clock=desk.clock,
+                trust_s=desk.limits.sealed_trust_s,
+            )
+        self.channel = self._line = channel
+        port, target = self.goal
+        channel.take(
+            self.sock,
+            port,
+            proxy_header(self.peer, target),
+            flight=self._flight,
+            on_answer=self._on_answer,
+            on_lost=self._channel_ended,
+            on_end=self._on_end,
+        )
+
+    def _on_answer(self) -> None:
+        """Take that the home is there, or was a moment ago: this channel it will be."""
+        line, route = self._line, self.route
+        if line is not None:
+            self._answered(line)
+            if route is not None:
+                route.live.add(line)
+
+    def _on_end(self, to_home: int, to_visitor: int) -> None:
+        """Take that the channel has closed the visitor's socket, or died."""
+        line, self._line = self._line, None
+        if self.route is not None and line is not None:
+            self.route.live.discard(line)
+        if self.closed:
+            return
+        self.closed = True
+        self._desk.opening.pop(self, None)
+        self._desk.left(self, to_home, to_visitor)
+        self._leave_route()
+        self._leave()
+
+    def _begin(self, channel: ParkedChannel) -> None:
         """Send opening and flight; wait for the first byte back."""
         session = channel.session
         proxy = proxy_header(self.peer, self._desk.relay)
@@ -214,10 +275,14 @@ class Visitor:
         return True
 
     def _drop_channel(self) -> None:
+        """Close the channel and keep the visitor."""
         self._desk.opening.pop(self, None)
-        if self.channel is not None:
-            self.channel.close()
-            self.channel = None
+        line, self._line = self._line, None
+        channel, self.channel = self.channel, None
+        if line is not None:
+            line.let_go()
+        elif channel is not None:
+            channel.close()
 
     def unacknowledged(self) -> bool:
         """Tell whether the home's kernel has not acknowledged the flight."""

@@ -70,6 +70,7 @@ class Feature(StrEnum):
     FORWARDS = "forwards"  # forwards, forwarded, granted, and sealed channels
     DATAGRAMS = "datagrams"  # UDP forwards
     MACHINES = "machines"  # a hello's machine and claim count
+    SEALING = "sealing"  # so does its seals
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,6 +110,7 @@ class Hello:
     features: tuple[str, ...] = ()
     machine: str = ""  # tells two machines with the same keys apart; empty: not said
     claim: Claim = Claim.USUAL
+    seals: bool = False  # wants web visitors over sealed channels too
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +329,7 @@ _SCHEMAS: dict[str, tuple[type[Message], dict[Any, object]]] = {
             vol.Optional("features", default=list): _FEATURES,
             vol.Optional("machine", default=""): _text(64),
             vol.Optional("claim", default=Claim.USUAL): vol.Coerce(Claim),
+            vol.Optional("seals", default=False): bool,
         },
     ),
     "welcome": (

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hearthgate.wire.proxy import PROXY_HEADER_SIZES
 
 FRAME_MAX_BYTES: Final = 32 * 1024  # of what is inside
+WEB_PORT: Final = 0  # in an OPEN: a web visitor, for the edge
 _TAG_BYTES: Final = 16
 _HEAD = struct.Struct("!BH")
 _NONCE = struct.Struct("!4xQ")
@@ -58,7 +59,7 @@ class FrameForgedError(Exception):
 class StreamOpen:
     """An OPEN: which of the relay's ports a visitor came to, and who it is."""
 
-    port: int
+    port: int  # a forward's, or WEB_PORT
     proxy: bytes  # a PROXY header
     asks: bool  # for an ACCEPT, before the first byte of the visitor
 

@@ -121,6 +121,29 @@ async def test_a_sealed_channel_does_not_go_to_the_edge(
     assert edge.got == []
 
 
+async def test_a_home_that_seals_takes_no_clear_channel(
+    relay: ScriptedRelay, edge: Edge, poller: Poller, clock: Clock
+) -> None:
+    pool = ChannelPool(
+        Ticket(SESSION, KEY, relay.address, channels_max=16),
+        edge.got.append,
+        poller,
+        on_sealed=lambda sock, serial: edge.sealed.append((sock, serial)),
+        channels_min=2,
+        channels_max=64,
+        only_sealed=True,
+        clock=clock,
+    )
+    parked = await fill(pool, relay, 2)
+    await parked[0].send(parked[0].opening() + HELLO)
+    assert (await relay.next()).serial == 3  # in place of the closed one
+    opening = parked[1].opening(flight=b"frames", kind=ChannelKind.SEALED)
+    await parked[1].send(opening)
+    await until(lambda: edge.sealed)
+    assert edge.got == []
+    pool.close()
+
+
 async def test_an_ipv6_visitor_goes_to_the_edge_as_well(
     pool: ChannelPool, relay: ScriptedRelay, edge: Edge
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 import random
 import socket
@@ -30,12 +31,15 @@ async def relay(tmp_path: Path) -> AsyncIterator[StubRelay]:
         yield made
 
 
-@pytest.fixture
-async def tunnel(relay: StubRelay) -> AsyncIterator[Tunnel]:
-    """Make a tunnel; `running` runs it."""
+@pytest.fixture(params=[{}])
+async def tunnel(
+    relay: StubRelay, request: pytest.FixtureRequest
+) -> AsyncIterator[Tunnel]:
+    """Make a tunnel; `running` runs it. The parameter: options more."""
     poller = Poller(asyncio.get_running_loop())
+    options = TunnelOptions("r", "127.0.0.1", relay.port, relay.fingerprint, 1, 1)
     made = Tunnel(
-        TunnelOptions("r", "127.0.0.1", relay.port, relay.fingerprint, 1, 1),
+        replace(options, **request.param),
         relay.identity,
         poller=poller,
         hand_over=socket.socket.close,
@@ -161,6 +165,20 @@ async def test_a_home_is_not_insisted_on_by_reconnecting_for_another_reason(
         tunnel.reconnect()
         await until(lambda: relay.hellos)
     assert relay.hellos[0].claim == "usual"
+
+
+@pytest.mark.parametrize("tunnel", [{"seals": True}], indirect=True)
+async def test_a_home_that_seals_stays_away_from_a_relay_that_cannot(
+    relay: StubRelay, tunnel: Tunnel
+) -> None:
+    async with running(tunnel) as said:
+        await until(lambda: said and said[-1].state is TunnelState.REFUSED)
+        assert relay.hellos[-1].seals
+        assert said[-1].problem is not None
+        assert "too old" in said[-1].problem.message
+        relay.features = (messages.Feature.SEALING,)
+        tunnel.reconnect()
+        await until(lambda: said[-1].state is TunnelState.CONNECTED)
 
 
 async def test_a_refused_set_of_hostnames_is_not_waited_for(

@@ -91,7 +91,11 @@ class ControlConnection:
         return format_address(self._host, self._port)
 
     async def open(
-        self, machine: str = "", claim: messages.Claim = messages.Claim.USUAL
+        self,
+        machine: str = "",
+        claim: messages.Claim = messages.Claim.USUAL,
+        *,
+        seals: bool = False,
     ) -> messages.Welcome:
         """Connect and begin a session.
 
@@ -104,7 +108,12 @@ class ControlConnection:
                 async with asyncio.timeout(DIAL_DEADLINE_S):
                     self._socket = await self._connect(url)
                     hello = messages.Hello(
-                        SUPPORTED_PROTOCOLS, __version__, FEATURES, machine, claim
+                        SUPPORTED_PROTOCOLS,
+                        __version__,
+                        FEATURES,
+                        machine,
+                        claim,
+                        seals,
                     )
                     await self._socket.send_str(messages.write_message(hello))
                     return self._welcome(await self._socket.receive_str())

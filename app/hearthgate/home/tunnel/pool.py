@@ -86,9 +86,12 @@ class ChannelPool:
         on_sealed: OnSealed,
         channels_min: int,
         channels_max: int,
+        only_sealed: bool = False,
         clock: Callable[[], float],
     ) -> None:
+        """only_sealed: take no visitor over a clear channel."""
         self._ticket = ticket
+        self._only_sealed = only_sealed
         self._hand_over = hand_over
         self._on_sealed = on_sealed
         self._poller = poller
@@ -279,6 +282,11 @@ class ChannelPool:
             return
         sock = channel.sock
         sealed = opening_is_sealed(opening)
+        if self._only_sealed and not sealed:
+            _LOGGER.warning("The relay opened a channel in the clear; it was closed")
+            self._close(channel)
+            self.fill()
+            return
         try:
             sock.recv(opening_head_size(opening) if sealed else OPENING_BYTES)
             if channel.in_pieces:

@@ -1,12 +1,13 @@
-"""The home's end of TCP forwards on one relay.
+"""The home's end of sealed channels on one relay: TCP forwards, sealed web visitors.
 
     sealed channel ──OPEN──▶ find the service ──connect──▶ carry, as at the relay
-          ▲                                                  │ through
+          ▲             └──▶ a socket pair ──▶ the edge ──▶ carry
+          │                                                  │ through
           └──────────────── waits for the next OPEN ◀────────┘
 
 A channel outlives the session in which it was opened as long as it carries a visitor.
-HAProxy is not in this way: it would need a TLS handshake for each visitor, which costs
-ten times what the rest does. Moves no bytes: that is hearthgate/sealed.py.
+HAProxy is not in the way of a forward: it would need a TLS handshake for each visitor,
+which costs ten times what the rest does. Moves no bytes: that is hearthgate/sealed.py.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from hearthgate.home.tunnel.lookup import Lookup
 from hearthgate.poller import Poller
 from hearthgate.sealed import SealedChannel
 from hearthgate.wire.sealed import (
+    WEB_PORT,
     FrameKind,
     FrameOpener,
     FrameSealer,
@@ -50,6 +52,7 @@ class TcpTarget:
 
 
 FindTcpTarget = Callable[[int], TcpTarget | None]
+HandOver = Callable[[socket.socket], None]
 
 
 class Streams:
@@ -59,10 +62,13 @@ class Streams:
         self,
         *,
         find_target: FindTcpTarget,
+        hand_over: HandOver,
         poller: Poller,
         clock: Callable[[], float],
     ) -> None:
+        """hand_over: takes web visitors, each behind a PROXY header."""
         self.find_target = find_target
+        self.hand_over = hand_over
         self.poller = poller
         self.lookup = Lookup(clock)
         self._lines: set[_Line] = set()
@@ -104,8 +110,8 @@ class Streams:
 
     @property
     def visitors(self) -> int:
-        """How many visitors there are."""
-        return sum(not line.is_idle for line in self._lines)
+        """How many visitors of forwards there are."""
+        return sum(line.port != WEB_PORT for line in self._lines)
 
     def moved(self, port: int) -> Bytes | None:
         """Return the bytes of a forward; None if it had no visitor yet."""
@@ -116,7 +122,9 @@ class Streams:
         return total
 
     def left(self, port: int, received: int, sent: int) -> None:
-        """Count what a visitor who left has moved."""
+        """Count what a visitor of a forward who left has moved."""
+        if port == WEB_PORT:  # the edge counts these
+            return
         total = self._moved.get(port, Bytes())
         self._moved[port] = total + Bytes(received, sent)
 
@@ -157,19 +165,21 @@ class _Line(SealedChannel):
 
     @property
     def port(self) -> int:
-        """Where the visitor came whom it carries, 0 if there is none."""
-        return self._open.port if self._open is not None else 0
+        """Where the visitor came whom it carries, WEB_PORT if there is none."""
+        return self._open.port if self._open is not None else WEB_PORT
 
     def is_outdated(self) -> bool:
         """Tell whether it carries a visitor to where none goes any more."""
-        opened = self._open
-        return opened is not None and (
-            self._streams.find_target(opened.port) != self._to
-        )
+        port = self.port
+        return port != WEB_PORT and self._streams.find_target(port) != self._to
 
     def opened(self, inside: bytes) -> None:
         """Find the service that a visitor wants."""
         opened = read_stream_open(inside)
+        if opened is not None and opened.port == WEB_PORT:
+            self._open = opened
+            self._pass_on(opened)
+            return
         to = self._streams.find_target(opened.port) if opened else None
         if opened is None or to is None:
             self.cut()
@@ -180,6 +190,21 @@ class _Line(SealedChannel):
         address = self._streams.lookup.find(to.target.host, self._found)
         if address is not None:
             self._connect(address)
+
+    def _pass_on(self, opened: StreamOpen) -> None:
+        """Give the edge one end of a socket pair, and carry the other."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as err:
+            _LOGGER.warning("No socket for a visitor: %s", err)
+            self.cut()
+            return
+        ours.setblocking(False)  # noqa: FBT003  the socket module's own name
+        theirs.setblocking(False)  # noqa: FBT003
+        if opened.asks:
+            self.say(FrameKind.ACCEPT)
+        self.carry(ours, greeting=opened.proxy)
+        self._streams.hand_over(theirs)
 
     def _found(self, address: str | None) -> None:
         """Connect to a service whose name was looked up."""

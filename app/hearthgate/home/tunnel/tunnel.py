@@ -94,6 +94,7 @@ class TunnelOptions:
     channels_min: int = 4
     channels_max: int = 64
     machine: str = ""  # what tells this machine from another one with the same key
+    seals: bool = False  # let in web visitors over sealed channels only
 
 
 class Tunnel:
@@ -113,7 +114,12 @@ class Tunnel:
         find_target: FindTarget = lambda _port: None,
         find_tcp_target: FindTcpTarget = lambda _port: None,
     ) -> None:
-        self.streams = Streams(find_target=find_tcp_target, poller=poller, clock=clock)
+        self.streams = Streams(
+            find_target=find_tcp_target,
+            hand_over=hand_over,
+            poller=poller,
+            clock=clock,
+        )
         self._find_target = find_target
         self._datagrams: Datagrams | None = None
         self._options = options
@@ -309,7 +315,14 @@ class Tunnel:
             on_granted=self._on_granted,
         )
         try:
-            welcome = await connection.open(self._options.machine, self._claim)
+            welcome = await connection.open(
+                options.machine, self._claim, seals=options.seals
+            )
+            if options.seals and Feature.SEALING not in welcome.features:
+                raise RelayRefusedError(
+                    message="This relay is too old to hide names on the way to it.",
+                    hint="Update Hearthgate on the relay, or switch tunnel.seal off.",
+                )
             self._claim = Claim.USUAL
             self._relay_knows_machines = Feature.MACHINES in welcome.features
             return await self._hold(connection, welcome)
@@ -337,6 +350,7 @@ class Tunnel:
             on_sealed=self.streams.take,
             channels_min=self._options.channels_min,
             channels_max=self._options.channels_max,
+            only_sealed=self._options.seals,
             clock=self._clock,
         )
         self._connection = connection
