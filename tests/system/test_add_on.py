@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 import json
+from pathlib import Path
+import socket
 
 import aiohttp
 from aiohttp import ClientSession, TCPConnector
@@ -83,6 +85,12 @@ async def test_the_page_has_no_password_of_its_own(
     assert not (home.data / "password").exists()
 
 
+def answers(path: Path) -> bool:
+    """Tell whether somebody listens, which is a moment after the file is there."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 async def test_a_home_starts_without_its_supervisor_and_has_a_page_once_it_is_back(
     stand_in: StandInSupervisor,
 ) -> None:
@@ -90,7 +98,7 @@ async def test_a_home_starts_without_its_supervisor_and_has_a_page_once_it_is_ba
     port = stand_in.own.pop("ingress_port")  # an answer that can't be used
     home = add_on(stand_in)
     home._wait_until_ready = lambda: home._wait(  # type: ignore[assignment,method-assign]
-        lambda: home.socket.exists() or None
+        lambda: answers(home.socket) or None
     )
     with home:
         async with home.api() as api:
