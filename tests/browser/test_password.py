@@ -139,6 +139,8 @@ async def test_what_is_wrong_stands_beside_its_field_and_changes_nothing(
     )
     await expect(current).to_be_focused()
     await expect(current).to_have_attribute("aria-invalid", "true")
+    anew: list[object] = []
+    page.on("websocket", anew.append)
     await current.fill("wrong")
     await expect(current).not_to_have_attribute("aria-invalid", "true")
     await fresh.fill("short")
@@ -164,6 +166,7 @@ async def test_what_is_wrong_stands_beside_its_field_and_changes_nothing(
     await expect(current).to_have_accessible_description(
         "There were too many wrong passwords. Try again in 2 seconds."
     )
+    assert not anew  # a wrong password is no reason to connect again
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
     await expect(page.locator("hg-services")).to_be_visible()

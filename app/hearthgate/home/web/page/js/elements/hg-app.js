@@ -181,7 +181,8 @@ class HgApp extends HgElement {
     try {
       return await answer;
     } catch (error) {
-      if (error.code === "login_needed" && this.#live) this.#enter();
+      const isOut = error.status === 401 && error.code !== "wrong_password";
+      if (isOut && this.#live) this.#enter();
       throw error;
     }
   }
