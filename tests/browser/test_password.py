@@ -139,8 +139,8 @@ async def test_what_is_wrong_stands_beside_its_field_and_changes_nothing(
     )
     await expect(current).to_be_focused()
     await expect(current).to_have_attribute("aria-invalid", "true")
-    anew: list[object] = []
-    page.on("websocket", anew.append)
+    anew: list[str] = []
+    page.on("websocket", lambda socket: anew.append(socket.url))
     await current.fill("wrong")
     await expect(current).not_to_have_attribute("aria-invalid", "true")
     await fresh.fill("short")
