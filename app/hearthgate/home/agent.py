@@ -297,8 +297,8 @@ class Agent:
         if password is not None:
             # Shown at every log level: it cannot be shown again.
             logging.getLogger(PLAIN).info(
-                "The password for the page is %s (shown only this once; set your own "
-                "with HEARTHGATE_PASSWORD)",
+                "The password for the page is %s (shown only this once; change it on "
+                "the page)",
                 password,
             )
 

@@ -9,7 +9,7 @@ from hearthgate.home.web.api import Api
 from hearthgate.home.web.live import LivePages
 from hearthgate.home.web.server import read_description
 from hearthgate.home.web.users import NoLogin
-from tests.unit.home_web.conftest import Running
+from tests.unit.home_web.conftest import PASSWORD, Running
 from tests.unit.home_web.home import MemoryHome
 from tests.unit.home_web.openapi_check import Schema, faults, resolve
 
@@ -124,6 +124,8 @@ async def test_real_answers_are_as_described(owner: Running) -> None:
     await check(owner, "GET", "/api/state", expect=200)
     await check(owner, "DELETE", "/api/services/s-1", SERVICE, expect=204)
     await check(owner, "DELETE", "/api/relays/cottage", RELAY, expect=204)
+    change = {"current": PASSWORD, "password": "battery staple"}
+    await check(owner, "POST", "/api/password", body=change, expect=204)
     await check(owner, "POST", "/api/logout", expect=204)
 
 
@@ -135,6 +137,8 @@ async def test_real_refusals_are_as_described(owner: Running) -> None:
         owner, "PATCH", "/api/services/gone", SERVICE, body={"name": "x"}, expect=404
     )
     await check(owner, "POST", "/api/login", body={"password": "wrong"}, expect=401)
+    change = {"current": PASSWORD, "password": "short"}
+    await check(owner, "POST", "/api/password", body=change, expect=400)
     owner.browser.cookie_jar.clear()
     await check(owner, "GET", "/api/state", expect=401)
     await check(owner, "POST", "/api/services", body={}, expect=401)

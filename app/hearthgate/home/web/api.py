@@ -40,6 +40,7 @@ class Api:
             web.get("/api/session", self.session),
             web.post("/api/login", self.log_in),
             web.post("/api/logout", self.log_out),
+            web.post("/api/password", self.change_password),
             web.get("/api/state", self.state),
             web.get("/api/live", self.live_page, allow_head=False),
             web.post("/api/relays", self.pair),
@@ -66,10 +67,12 @@ class Api:
 
     async def session(self, request: web.Request) -> web.Response:
         """Tell the page whether it has to show a login, and which."""
-        user = await self.authenticator.user(request)
-        return web.json_response(
-            {"authenticated": user is not None, "login": self.authenticator.login}
-        )
+        who = self.authenticator
+        is_in = await who.user(request) is not None
+        answer: Json = {"authenticated": is_in, "login": who.login}
+        if is_in and isinstance(who, Login):
+            answer["can_change_password"] = who.can_change_password
+        return web.json_response(answer)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Exchange the password for a cookie."""
@@ -79,6 +82,13 @@ class Api:
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session of this request."""
         return await self._login().log_out(request)
+
+    async def change_password(self, request: web.Request) -> web.Response:
+        """Set another password, for who knows the current one."""
+        login = self._login()
+        body = await bodies.read_body(request, bodies.PASSWORD_CHANGE)
+        current, password = Secret(body["current"]), Secret(body["password"])
+        return await login.change_password(request, current, password)
 
     def _login(self) -> Login:
         if not isinstance(self.authenticator, Login):

@@ -31,6 +31,7 @@ _BODY_SECONDS = 15
 _NAME_MAX = 64
 _CODE_MAX = 4096  # a pairing code is about 200 characters
 _LOGIN_PASSWORD_MAX = 1024
+_NEW_PASSWORD_MAX = 4096
 _ATTEMPTS_MAX = 100
 
 
@@ -153,6 +154,13 @@ def _attempts(value: object) -> int:
 
 LOGIN = vol.Schema(
     {vol.Required("password"): _text(1, _LOGIN_PASSWORD_MAX, strip=False)}
+)
+# What one could not log in with is refused here; what is weak, by PasswordFile.
+PASSWORD_CHANGE = vol.Schema(
+    {
+        vol.Required("current"): _text(1, _LOGIN_PASSWORD_MAX, strip=False),
+        vol.Required("password"): _text(0, _NEW_PASSWORD_MAX, strip=False),
+    }
 )
 PAIR = vol.Schema({vol.Required("code"): _text(1, _CODE_MAX)})
 NEW_SERVICE = vol.Schema(

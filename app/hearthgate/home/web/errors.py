@@ -107,6 +107,18 @@ class WeakPasswordError(HearthgateError):
     message = "The password must have {least} to {most} characters."
 
 
+class PasswordInSettingsError(HearthgateError):
+    """Raise if a password that is set here would last until the next start only."""
+
+    code = "password_in_settings"
+    message = "The password comes from the settings, which win at each start."
+    hint = (
+        "Change it there: HEARTHGATE_PASSWORD, or password in the settings file. "
+        "Without it there, the page can change it."
+    )
+    status = 409
+
+
 class NoLoginError(HearthgateError):
     """Raise if somebody logs in where no login exists."""
 

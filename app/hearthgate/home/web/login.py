@@ -1,7 +1,8 @@
 """The login of a home that stands alone: one password, and sessions in a cookie.
 
-    POST api/login ──▶ Attempts (slow down) ──▶ PasswordFile ──▶ Sessions ──▶ cookie
-    any request    ──▶ cookie ──▶ Sessions.covers ──▶ User
+    POST api/login    ──▶ Attempts (slow down) ──▶ PasswordFile ──▶ Sessions ──▶ cookie
+    POST api/password ──▶ the same with the old one, then all sessions but a new one end
+    any request       ──▶ cookie ──▶ Sessions.covers ──▶ User
 
 The cookie is HttpOnly and SameSite=Strict, and Secure when the page came over https.
 Has no users with names and no recovery: who can write the data folder sets a password.
@@ -17,7 +18,11 @@ import time
 from aiohttp import web
 
 from hearthgate.home.web.attempts import Attempts
-from hearthgate.home.web.errors import TooManyLoginsError, WrongPasswordError
+from hearthgate.home.web.errors import (
+    PasswordInSettingsError,
+    TooManyLoginsError,
+    WrongPasswordError,
+)
 from hearthgate.home.web.passwords import PasswordFile
 from hearthgate.home.web.sessions import SESSION_SECONDS, Sessions
 from hearthgate.home.web.users import User
@@ -54,6 +59,8 @@ class Login:
         self._attempts = Attempts(clock=monotonic)
         self._checks = asyncio.Semaphore(_CHECKS_AT_A_TIME)
         self._waiting = 0
+        self._changing = asyncio.Lock()
+        self._is_from_settings = False
         self._user = User("owner")
 
     async def prepare(self, given: Secret | None) -> Secret | None:
@@ -63,14 +70,34 @@ class Login:
         settings and wins; if it is a new one, all sessions end. Raises
         WeakPasswordError and StateError.
         """
+        self._is_from_settings = given is not None
         made = await asyncio.to_thread(self._password.prepare, given)
         await self._sessions.read(self._password.stamp)
         return made
 
-    async def change_password(self, password: Secret) -> None:
-        """Set a new password and end all sessions. Raises as prepare() does."""
-        await asyncio.to_thread(self._password.set, password)
-        await self._sessions.end_all(self._password.stamp)
+    @property
+    def can_change_password(self) -> bool:
+        """Tell whether a password that is set here would last."""
+        return not self._is_from_settings
+
+    async def change_password(
+        self, request: web.Request, current: Secret, password: Secret
+    ) -> web.Response:
+        """End all sessions and return 204 with the cookie of a new one.
+
+        Raises PasswordInSettingsError, WeakPasswordError, StateNotWritableError, and
+        for the current password what log_in() raises. Then nothing has changed. Open
+        pages of the other sessions hear nothing more and close within seconds (live).
+        """
+        if not self.can_change_password:
+            raise PasswordInSettingsError
+        async with self._changing:  # the second one needs what the first one has set
+            await self._check(request, current)
+            async with self._checks:  # setting costs as much as checking
+                await asyncio.to_thread(self._password.set, password)
+            await self._sessions.end_all(self._password.stamp)
+            _LOGGER.info("%s: changed the password of the page", request.remote)
+            return _with_cookie(request, await self._sessions.start())
 
     async def user(self, request: web.Request) -> User | None:
         """Return the owner if the cookie is that of a session."""
@@ -81,15 +108,21 @@ class Login:
 
     async def log_in(self, request: web.Request, password: Secret) -> web.Response:
         """Return 204 with the cookie. Raises WrongPasswordError, TooManyLoginsError."""
+        await self._check(request, password)
+        return _with_cookie(request, await self._sessions.start())
+
+    async def _check(self, request: web.Request, password: Secret) -> None:
         address = request.remote or ""
+        stamp = self._password.stamp
         wait = self._attempts.begin(address)
         if wait > 0:
             raise TooManyLoginsError(seconds=math.ceil(wait))
-        if not await self._matches(password):
+        # A login that was checked while the password changed must not leave a session
+        # that the old one has opened.
+        if not await self._matches(password) or stamp != self._password.stamp:
             _LOGGER.warning("%s: wrong password for the page", address)
             raise WrongPasswordError
         self._attempts.succeeded(address)
-        return _with_cookie(request, await self._sessions.start())
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session of this request and return 204 without a cookie."""

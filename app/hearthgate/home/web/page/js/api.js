@@ -32,6 +32,7 @@ export class Api {
   session = () => this.#send("GET", "api/session");
   login = (password) => this.#send("POST", "api/login", { password });
   logout = () => this.#send("POST", "api/logout");
+  changePassword = (fields) => this.#send("POST", "api/password", fields);
 
   pair = (code) => this.#send("POST", "api/relays", { code });
   forgetRelay = (id) => this.#send("DELETE", `api/relays/${part(id)}`);

@@ -71,15 +71,25 @@ export class HgDialog extends HgElement {
   /** Send the wish; an error thrown here is shown and keeps the dialog open. */
   async save() {}
 
+  /** Show an error beside its field and return true; false: it stands below them all. */
+  tell(_error) {
+    return false;
+  }
+
+  /** What follows once the wish is granted. */
+  done() {
+    this.dialog.close();
+  }
+
   async #save() {
     if (this.busy || !this.check()) return;
     this.busy = true;
     this.problem.problem = null;
     try {
       await this.save();
-      this.dialog.close();
+      this.done();
     } catch (error) {
-      this.problem.problem = error;
+      if (!this.tell(error)) this.problem.problem = error;
     } finally {
       this.busy = false;
     }

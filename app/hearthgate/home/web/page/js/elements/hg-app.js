@@ -61,7 +61,7 @@ class HgApp extends HgElement {
     const relays = [...this.#store.relays.values()];
     const services = [...this.#store.services.values()];
     this.header.hidden = shut === "password";
-    this.header.canLogOut = this.#session?.login === "password";
+    this.header.session = this.#session;
     this.bar.lost = !shut && (loaded ? !connected : this.#lostEarly);
     this.main.dataset.stale = String(this.bar.lost);
     this.foot.hidden = Boolean(shut) || !loaded;
@@ -96,6 +96,10 @@ class HgApp extends HgElement {
       await this.#api.logout();
       this.#disconnect();
       await this.#enter();
+    },
+    changePassword: async (fields) => {
+      await this.#api.changePassword(fields);
+      await this.#enter(); // the WebSocket came with a cookie that has ended
     },
     pair: ({ code }) => this.#store.settle("relay", null, () => this.#api.pair(code)),
     forgetRelay: ({ id }) => this.#store.settle("relay", id, () => this.#api.forgetRelay(id)),
@@ -177,7 +181,8 @@ class HgApp extends HgElement {
     try {
       return await answer;
     } catch (error) {
-      if (error.status === 401 && this.#live) this.#enter();
+      const isOut = error.status === 401 && error.code !== "wrong_password";
+      if (isOut && this.#live) this.#enter();
       throw error;
     }
   }

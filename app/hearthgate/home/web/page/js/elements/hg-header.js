@@ -6,6 +6,7 @@ import { HgElement, properties } from "../element.js";
 import { h } from "../dom.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
+import { openDialog } from "./dialog.js";
 import { ChooseEvent } from "./hg-menu.js";
 
 class HgHeader extends HgElement {
@@ -18,14 +19,20 @@ class HgHeader extends HgElement {
   }
 
   listen(signal) {
-    this.menu.addEventListener(ChooseEvent.NAME, () => wish(this, "logout"), { signal });
+    this.menu.addEventListener(ChooseEvent.NAME, ({ action }) => this.#choose(action), { signal });
   }
 
   update() {
     const logout = { action: "logout", text: t("menu.logout"), icon: "logout" };
-    this.menu.items = this.canLogOut ? [logout] : [];
+    const password = { action: "password", text: t("menu.password"), icon: "lock" };
+    this.menu.items = this.session?.login === "password" ? [password, logout] : [];
+  }
+
+  #choose(action) {
+    if (action === "logout") wish(this, "logout");
+    else openDialog(this, h("hg-password-dialog", { changeable: this.session.can_change_password }));
   }
 }
 
-properties(HgHeader, { canLogOut: false });
+properties(HgHeader, { session: null });
 customElements.define("hg-header", HgHeader);
