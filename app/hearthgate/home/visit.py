@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hearthgate.home.errors import NotSeenFromOutsideError
+from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.wire.proxy import proxy_header
 
 _DEADLINE_S = 10.0
@@ -40,7 +41,7 @@ async def dial(
     )
 
 
-def past_the_relay(hand_over: Callable[[socket.socket], None]) -> Connect:
+def past_the_relay(hand_over: HandOver) -> Connect:
     """Return what connects to the edge itself, by a function that takes channels."""
 
     async def connect(

@@ -237,14 +237,12 @@ class Presence:
         session = self.session
         return session.parked.pop() if session and session.parked else None
 
-    def take_free(self) -> "SealedLine | None":
-        """Return the free sealed channel that was used last, likewise."""
-        session = self.session
-        return session.free.pop() if session and session.free else None
-
     def take_sealable(self) -> "ParkedChannel | SealedLine | None":
-        """Return a sealed channel that is free; else a parked one, to become one."""
-        return self.take_free() or self.take_channel()
+        """Return the free sealed channel that was used last; else a parked one."""
+        session = self.session
+        if session and session.free:
+            return session.free.pop()
+        return self.take_channel()
 
     def serve(self) -> None:
         """Give parked channels to the visitors who wait, the first come first."""

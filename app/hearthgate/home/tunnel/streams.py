@@ -20,6 +20,7 @@ import socket
 
 from hearthgate.home.model import Bytes, Target
 from hearthgate.home.tunnel.lookup import Lookup
+from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.poller import Poller
 from hearthgate.sealed import SealedChannel
 from hearthgate.wire.sealed import (
@@ -52,7 +53,6 @@ class TcpTarget:
 
 
 FindTcpTarget = Callable[[int], TcpTarget | None]
-HandOver = Callable[[socket.socket], None]
 
 
 class Streams:
