@@ -9,6 +9,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.standin import StandIn, hass, problem, relay, service
 
 LINES = "http:\n  use_x_forwarded_for: true\n  trusted_proxies:\n    - 127.0.0.1\n"
+URL = "https://ha.cottage.example.com"
 CHANGE = "Change and restart Home Assistant"
 
 
@@ -54,8 +55,26 @@ async def test_one_click_says_what_it_will_change_and_how_it_goes(
     await picture(page, "address")
     await shown.get_by_role("button", name="Tell it").click()
     assert await home.called() == ("POST", "hass/public_url", {})
-    told = hass("accepted", login_attempts=5)
-    await home.change_hass({**told, "external_url": "https://ha.cottage.example.com"})
+    told = hass("accepted", login_attempts=5, external_url=URL)
+    await home.change_hass(told)
+    await expect(shown).to_be_hidden()
+
+
+async def test_a_late_answer_does_not_undo_what_the_home_said_since(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(relay())
+    home.hass = hass("accepted", login_attempts=5)
+    told = hass("accepted", login_attempts=5, external_url=URL)
+    home.overtake = lambda: home.change_hass(told)
+    page = await open_page()
+    shown = page.locator("hg-hass")
+    async with page.expect_response("**/api/hass/public_url"):
+        await shown.get_by_role("button", name="Tell it").click()
+    # Enabled again: the answer has been taken.
+    await expect(
+        shown.get_by_role("button", name="Tell it", disabled=False, include_hidden=True)
+    ).to_have_count(1)
     await expect(shown).to_be_hidden()
 
 

@@ -283,7 +283,7 @@ async def test_a_late_answer_does_not_undo_what_the_home_said_since(
     home: StandIn, open_page: OpenPage
 ) -> None:
     home.add(relay(), service(exposure=exposure("off")))
-    home.overtake = exposure("live")
+    home.overtake = lambda: home.change_service("camera", exposure=exposure("live"))
     page = await open_page()
     await toggle(page, "Camera").click()
     await home.called()

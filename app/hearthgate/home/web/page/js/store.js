@@ -7,6 +7,8 @@
  * only if nothing newer about the same thing came over the WebSocket since it was asked.
  */
 
+export const HASS = "hass"; // as the id of what there is one of
+
 export class Store extends EventTarget {
   home = null;
   hass = null; // what is known of Home Assistant; null: we are no add-on of it
@@ -24,7 +26,7 @@ export class Store extends EventTarget {
       service_removed: () => this.#remove(this.services, message.id),
       relay: () => this.#put(this.relays, message.relay),
       relay_removed: () => this.#remove(this.relays, message.id),
-      hass: () => { this.hass = message.hass; },
+      hass: () => this.#takeHass(message.hass),
     }[message.type];
     if (!take) return;
     take();
@@ -61,12 +63,17 @@ export class Store extends EventTarget {
 
   #takeAll(state) {
     this.home = state.home;
-    this.hass = state.hass ?? null;
+    this.#takeHass(state.hass ?? null);
     this.relays = new Map(state.relays.map((relay) => [relay.id, relay]));
     this.services = new Map(state.services.map((service) => [service.id, service]));
     for (const id of [...this.relays.keys(), ...this.services.keys()]) this.#touch(id);
     this.connected = true;
     this.loaded = true;
+  }
+
+  #takeHass(hass) {
+    this.hass = hass;
+    this.#touch(HASS);
   }
 
   #put(things, thing) {

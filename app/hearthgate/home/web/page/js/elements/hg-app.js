@@ -10,7 +10,7 @@ import { h } from "../dom.js";
 import { HgElement } from "../element.js";
 import { t } from "../i18n.js";
 import { Live } from "../live.js";
-import { Store } from "../store.js";
+import { HASS, Store } from "../store.js";
 import { followFrame } from "../theme.js";
 import { WishEvent } from "../wish.js";
 import { icon } from "./hg-icon.js";
@@ -112,17 +112,12 @@ class HgApp extends HgElement {
       this.#store.settle("service", id, () => this.#api.removeService(id)),
     setExposure: ({ id, fields }) =>
       this.#store.settle("service", id, () => this.#api.setExposure(id, fields)),
-    checkHass: () => this.#tellHass(() => this.#api.checkHass()),
-    trustHass: ({ fields }) => this.#tellHass(() => this.#api.trustHass(fields)),
-    usePublicUrl: () => this.#tellHass(() => this.#api.usePublicUrl()),
+    checkHass: () => this.#store.settle("hass", HASS, () => this.#api.checkHass()),
+    trustHass: ({ fields }) =>
+      this.#store.settle("hass", HASS, () => this.#api.trustHass(fields)),
+    usePublicUrl: () => this.#store.settle("hass", HASS, () => this.#api.usePublicUrl()),
     retry: ({ id }) => this.#store.settle("service", id, () => this.#api.retry(id)),
   };
-
-  async #tellHass(ask) {
-    const hass = await ask();
-    this.#store.apply({ type: "hass", hass });
-    return hass;
-  }
 
   /** How one could get in, while one is not; null: one is, or it is not known yet. */
   #shut() {
