@@ -29,11 +29,15 @@ class HearthgateError(Exception):
         """What to do about it; empty if there is nothing to say."""
         return self.hint.format(**self.fields)
 
+    def told_fields(self) -> dict[str, str]:
+        """Return the fields as text, for whoever puts the error into other words."""
+        return {key: str(value) for key, value in self.fields.items()}
+
     def as_dict(self) -> dict[str, object]:
         """Return the error as an API answer carries it."""
         return {
             "code": self.code,
             "message": str(self),
             "hint": self.advice,
-            "fields": {key: str(value) for key, value in self.fields.items()},
+            "fields": self.told_fields(),
         }

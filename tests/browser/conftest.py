@@ -10,7 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import re
 from typing import Any
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    async_playwright,
+    expect,
+)
 import pytest
 
 from tests.browser.standin import StandIn
@@ -27,6 +33,7 @@ ARGUMENTS = [
     # A name that is no secure context, as a home's page on plain http is none.
     "--host-resolver-rules=MAP home.test 127.0.0.1",
 ]
+expect.set_options(timeout=20_000)  # a busy machine draws late
 OpenPage = Callable[..., Awaitable[Page]]
 
 # What Chromium says about an answer with an error status: the API's way to refuse.

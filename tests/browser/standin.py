@@ -121,7 +121,8 @@ def hass(state: str = "refused", **fields: object) -> Json:
 def problem(message: str, hint: str = "", retry_in: float | None = None) -> Json:
     """Return a problem as relays and exposures carry it."""
     retry_at = None if retry_in is None else time.time() + retry_in
-    return {"code": "test", "message": message, "hint": hint, "retry_at": retry_at}
+    words = {"message": message, "hint": hint}
+    return {"code": "test", **words, "retry_at": retry_at, "fields": {}}
 
 
 class StandIn:
@@ -167,10 +168,15 @@ class StandIn:
             (self.relays if "rtt_ms" in thing else self.services)[thing["id"]] = thing
 
     def refuse(
-        self, code: str, message: str, hint: str = "", status: int = 409
+        self,
+        code: str,
+        message: str,
+        hint: str = "",
+        status: int = 409,
+        fields: Json | None = None,
     ) -> None:
         """Answer the next wish with an error."""
-        error = {"code": code, "message": message, "hint": hint, "fields": {}}
+        error = {"code": code, "message": message, "hint": hint, "fields": fields or {}}
         self._refusals.append((status, {"error": error}))
 
     async def tell(self, message: Json) -> None:

@@ -219,6 +219,7 @@ async def test_failures_back_off_and_a_restart_does_not_forget(
     problem = home.certificates.problem(HOME)
     assert problem is not None
     assert "not today (unauthorized)" in problem.message
+    assert "not today (unauthorized)" in problem.fields["problem"]
     await until(lambda: str(problem.retry_at) in state_text(home))
     again = new_home(ca, clock, tmp_path)
     assert again.certificates.problem(HOME) == problem

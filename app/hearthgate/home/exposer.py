@@ -331,8 +331,7 @@ class Exposer:
         hostname = exposure.hostname if exposure else service_id
         _LOGGER.warning("%s: %s %s", hostname, err, err.advice)
         if isinstance(err, RelayForgottenError):
-            problem = Problem(err.code, str(err), err.advice)
-            self._set(service_id, Phase.WAITING, problem)
+            self._set(service_id, Phase.WAITING, Problem.of(err))
             return None
         renewal = self._certificates.problem(hostname) if exposure else None
         count = self._failures.get(service_id, 0)
@@ -344,8 +343,7 @@ class Exposer:
         elif not isinstance(err, HostnameNotGrantedError):
             delay_s = self._retry_s[min(count, len(self._retry_s) - 1)]
             retry_at = time.time() + delay_s
-        problem = Problem(err.code, str(err), err.advice, retry_at)
-        self._set(service_id, Phase.FAILED, problem)
+        self._set(service_id, Phase.FAILED, Problem.of(err, retry_at))
         return delay_s
 
     # --- edge and relays ----------------------------------------------------------
@@ -436,9 +434,8 @@ class Exposer:
         if tunnel is None or not tunnel.is_published:
             self._set(service_id, Phase.WAITING)
         elif exposure.hostname in tunnel.refused:
-            reason = tunnel.refused[exposure.hostname]
-            problem = Problem("relay_refused", reason)
-            self._set(service_id, Phase.FAILED, problem)
+            err = RelayRefusedError(message=tunnel.refused[exposure.hostname], hint="")
+            self._set(service_id, Phase.FAILED, Problem.of(err))
         else:
             self._set(service_id, Phase.LIVE)
 

@@ -16,7 +16,7 @@ import time
 from hearthgate.errors import HearthgateError
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Phase, Problem, Status
-from hearthgate.home.tunnel.errors import RelayTooOldError
+from hearthgate.home.tunnel.errors import RelayRefusedError, RelayTooOldError
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelState
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.tasks import Tasks
@@ -125,7 +125,7 @@ class Forwarder:
         elif tunnel is None or tunnel.status.state is not TunnelState.CONNECTED:
             self._set(service_id, Phase.WAITING)
         elif not tunnel.status.can_forward:
-            self._set(service_id, Phase.FAILED, _too_old())
+            self._set(service_id, Phase.FAILED, Problem.of(RelayTooOldError()))
         elif not tunnel.has_declared:
             self._set(service_id, Phase.WAITING)
         else:
@@ -133,7 +133,8 @@ class Forwarder:
             if why is None:
                 self._set(service_id, Phase.LIVE)
             else:
-                self._set(service_id, Phase.FAILED, Problem("relay_refused", why))
+                err = RelayRefusedError(message=why, hint="")
+                self._set(service_id, Phase.FAILED, Problem.of(err))
 
     def _set(
         self, service_id: str, phase: Phase, problem: Problem | None = None
@@ -144,8 +145,3 @@ class Forwarder:
         if status != old:
             self._statuses[service_id] = status
             self._on_change(service_id)
-
-
-def _too_old() -> Problem:
-    err = RelayTooOldError()
-    return Problem(err.code, str(err), err.advice)

@@ -8,8 +8,12 @@ What is stored on disk is `Exposure`, services with origin `manual`, and relays;
 discovered is never stored. Holds no behaviour beyond reading its own fields.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
+
+from hearthgate.errors import HearthgateError
 
 __all__ = [
     "Access",
@@ -129,6 +133,13 @@ class Problem:
     message: str
     hint: str = ""
     retry_at: float | None = None  # Unix time of the next try by itself; None: never
+    # What message and hint name, for saying them in another language.
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, err: HearthgateError, retry_at: float | None = None) -> Self:
+        """Return an error as a problem that stays."""
+        return cls(err.code, str(err), err.advice, retry_at, err.told_fields())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """What needs a person, and what does not."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from hearthgate.home.hass.notices import MOST, notices
+from hearthgate.home.model import Problem
+from hearthgate.home.tunnel.errors import RelayUnreachableError
 
 Json = dict[str, Any]
 NOW = 1_800_000_000.0
@@ -17,6 +20,7 @@ def problem(message: str = "It broke.", retry_at: float | None = None) -> Json:
         "message": message,
         "hint": "Mend it.",
         "retry_at": retry_at,
+        "fields": {},
     }
 
 
@@ -125,6 +129,16 @@ def test_it_speaks_the_language_of_the_house_if_it_can(
 ) -> None:
     shown = state(service("failed", problem()))
     assert notices(shown, now=NOW, language=language)[0].title == title
+
+
+def test_the_reason_is_in_the_language_of_the_house_too() -> None:
+    why = Problem.of(RelayUnreachableError(relay="vps", reason="it took too long"))
+    shown = state(service("failed", asdict(why)))
+    (one,) = notices(shown, now=NOW, language="de")
+    assert "Das Relay vps antwortet nicht: es dauerte zu lange." in one.message
+    assert "Prüfe, ob das Relay läuft" in one.message
+    (one,) = notices(shown, now=NOW, language="fr")
+    assert "The relay vps does not answer: it took too long." in one.message
 
 
 def test_names_from_the_network_are_shown_and_not_obeyed() -> None:

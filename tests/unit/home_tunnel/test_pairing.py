@@ -8,9 +8,14 @@ import ssl
 from aiohttp import web
 import pytest
 
-from hearthgate.home.tunnel.errors import PairingUncertainError
+from hearthgate.home.tunnel.errors import (
+    PairingUncertainError,
+    RelayAnswerError,
+    RelayRefusedError,
+)
 from hearthgate.home.tunnel.identity import Identity, certificate_request, make_key
 from hearthgate.home.tunnel.pairing import pair, relay_id_of
+from hearthgate.relay.errors import InviteUsedError
 from hearthgate.relay.keys import Keys
 from hearthgate.store import StateNotWritableError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
@@ -23,6 +28,7 @@ class PairingRelay:
         self.keys = Keys(folder / "keys", may_make=True)
         self.secrets: list[bytes] = []
         self.loses_answers = False
+        self.refusal: dict[str, object] | None = None
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -30,6 +36,8 @@ class PairingRelay:
         self.secrets.append(base64.b64decode(body["secret"]))
         if self.loses_answers and request.transport is not None:
             request.transport.close()
+        if self.refusal is not None:
+            return web.json_response({"error": self.refusal}, status=409)
         signed = self.keys.sign(body["request"], "cottage")
         answer = {
             "home": "cottage",
@@ -84,6 +92,33 @@ async def test_an_answer_that_gets_lost_may_have_used_the_code(
         await pair(write_pairing_code(relay.code), tmp_path / "relays")
     assert relay.secrets == [b"secret of a code"]
     assert "Try the same code again" in caught.value.advice
+
+
+async def test_a_refusal_keeps_the_relays_words_code_and_fields(
+    relay: PairingRelay, tmp_path: Path
+) -> None:
+    """With them the page says it in the reader's language."""
+    relay.refusal = InviteUsedError(home="attic").as_dict()
+    with pytest.raises(RelayRefusedError, match="was used already, by the home attic"):
+        await pair(write_pairing_code(relay.code), tmp_path / "relays")
+    relay.refusal["fields"] = {"home": "attic", "message": "Another one.", "said": "?"}
+    with pytest.raises(RelayRefusedError, match="was used already") as caught:
+        await pair(write_pairing_code(relay.code), tmp_path / "relays")
+    assert caught.value.advice == InviteUsedError.hint
+    told = caught.value.told_fields()
+    assert (told["said"], told["home"]) == ("pairing_code_used", "attic")
+    relay.refusal["fields"] = {}
+    with pytest.raises(RelayRefusedError, match="was used already"):
+        await pair(write_pairing_code(relay.code), tmp_path / "relays")
+
+
+@pytest.mark.parametrize("fields", [None, [], {"home": 1}, "home"])
+async def test_a_refusal_with_nonsense_for_fields_is_no_answer(
+    relay: PairingRelay, tmp_path: Path, fields: object
+) -> None:
+    relay.refusal = {**InviteUsedError(home="attic").as_dict(), "fields": fields}
+    with pytest.raises(RelayAnswerError):
+        await pair(write_pairing_code(relay.code), tmp_path / "relays")
 
 
 async def test_pairing_again_replaces_both_or_neither(

@@ -88,7 +88,7 @@ async def test_a_home_that_was_revoked_while_it_was_away_is_told_so(
     relay.status = 403
     async with running(tunnel) as said:
         state, code, delay_s = await rest(said)
-    assert (state, code) == (TunnelState.REFUSED, "relay_refused")
+    assert (state, code) == (TunnelState.REFUSED, "home_forgotten")
     assert delay_s > 200
     assert "does not know this home any more" in str(said[-1].problem)
     assert "pair again" in str(said[-1].problem)
@@ -110,7 +110,7 @@ async def test_a_relay_in_trouble_is_asked_again_soon(
         (GoodbyeReason.REPLACED, TunnelState.WAITING, "relay_replaced"),
         (GoodbyeReason.MISBEHAVED, TunnelState.WAITING, "relay_misbehaved"),
         (GoodbyeReason.STOPPING, TunnelState.WAITING, "relay_stopping"),
-        (GoodbyeReason.REVOKED, TunnelState.REFUSED, "relay_refused"),
+        (GoodbyeReason.REVOKED, TunnelState.REFUSED, "home_revoked"),
     ],
 )
 async def test_each_goodbye_has_its_own_words(

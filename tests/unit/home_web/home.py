@@ -14,7 +14,13 @@ from hearthgate.home.web.facade import ExposureWish, Json
 from hearthgate.home.web.feed import Feed, Subscription
 from hearthgate.store import StateNotWritableError
 
-PROBLEM = {"code": "dns", "message": "No address.", "hint": "Add one.", "retry_at": 9.5}
+PROBLEM = {
+    "code": "dns",
+    "message": "No address.",
+    "hint": "Add one.",
+    "retry_at": 9.5,
+    "fields": {"hostname": "lamp.example.com"},
+}
 
 
 class NoSuchServiceError(HearthgateError):

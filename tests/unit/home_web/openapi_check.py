@@ -1,7 +1,8 @@
 """Check JSON against the part of JSON Schema that openapi.yaml uses.
 
 Stricter than the standard in one point: an object may have no properties but the
-described ones, so that the description can't fall behind. Unknown words are errors.
+described ones and those that additionalProperties fit, so that the description can't
+fall behind. Unknown words are errors.
 """
 
 import re
@@ -20,6 +21,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _KNOWN = {
     "$ref", "type", "description", "required", "properties", "items", "enum", "const",
     "oneOf", "pattern", "minLength", "maxLength", "minProperties",
+    "additionalProperties",
 }  # fmt: skip
 
 
@@ -54,7 +56,10 @@ def _type_faults(value: object, schema: Schema, document: Schema, at: str) -> li
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_is(value, kind) for kind in kinds):
         return [f"{at}: {value!r} is not {kinds}"]
-    if isinstance(value, dict) and "properties" in schema:
+    if isinstance(value, dict) and schema.keys() & {
+        "properties",
+        "additionalProperties",
+    }:
         return _object_faults(value, schema, document, at)
     if isinstance(value, list):
         return [
@@ -76,13 +81,16 @@ def _is(value: object, kind: str) -> bool:
 def _object_faults(
     value: dict[str, object], schema: Schema, document: Schema, at: str
 ) -> list[str]:
-    properties = schema["properties"]
-    found = [
-        f"{at}: {key} is missing" for key in schema["required"] if key not in value
-    ]
+    properties, others = (
+        schema.get("properties", {}),
+        schema.get("additionalProperties"),
+    )
+    needed = schema.get("required", [])
+    found = [f"{at}: {key} is missing" for key in needed if key not in value]
     for key, one in value.items():
-        if key in properties:
-            found += faults(one, properties[key], document, f"{at}.{key}")
+        described = properties.get(key, others)
+        if described is not None:
+            found += faults(one, described, document, f"{at}.{key}")
         else:
             found.append(f"{at}: {key} is not described")
     return found

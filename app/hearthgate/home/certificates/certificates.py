@@ -175,7 +175,7 @@ class Certificates:
         state = self._book.host(hostname)
         state = renewal.failed(state, now, err.retry_at, self._rng)
         retry_at = max(state.retry_at or 0.0, state.held_until or 0.0)
-        problem = Problem(err.code, str(err), err.advice, retry_at)
+        problem = Problem.of(err, retry_at)
         _LOGGER.warning(
             "%s: %s Next try in %.0f s", hostname, err, max(0.0, retry_at - now)
         )

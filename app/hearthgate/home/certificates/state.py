@@ -84,6 +84,7 @@ _PROBLEM = {
     vol.Required("message"): str,
     vol.Optional("hint", default=""): str,
     vol.Optional("retry_at"): _TIME,
+    vol.Optional("fields", default=dict): {str: str},
 }
 _HOST = {
     vol.Optional("serial"): _TEXT,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import re
 from typing import Any, Final
 
+from hearthgate.home.words import Words, words
+
 State = Mapping[str, Any]  # as GET /api/state answers it
 
 PREFIX: Final = "hearthgate_"
@@ -66,19 +68,22 @@ class Notice:
 def notices(state: State, *, now: float, language: str = "en") -> list[Notice]:
     """Return what needs a person, in a language that we have, else in English."""
     texts = _TEXTS.get(language.lower().partition("-")[0], _TEXTS["en"])
-    found = [_notice(texts, *one) for one in _facts(state, now)]
+    found = [_notice(texts, *one) for one in _facts(state, now, words(language))]
     return found[:MOST]
 
 
-def _facts(state: State, now: float) -> Iterator[tuple[str, str, dict[str, str]]]:
+def _facts(
+    state: State, now: float, known: Words
+) -> Iterator[tuple[str, str, dict[str, str]]]:
     damage = state["home"]["damage"]
     if damage is not None:
-        yield "damage", "damage", {"path": damage["path"], "reason": damage["reason"]}
+        reason = known.sentence(damage["reason"])
+        yield "damage", "damage", {"path": damage["path"], "reason": reason}
     refusing = set()
     for relay in state["relays"]:
         if relay["state"] == "refused":
             refusing.add(relay["id"])
-            facts = {"name": relay["host"], "why": _why(relay["problem"])}
+            facts = {"name": relay["host"], "why": _why(relay["problem"], known)}
             yield f"relay_{relay['id']}", "relay", facts
     for service in state["services"]:
         exposure = service["exposure"]
@@ -88,7 +93,7 @@ def _facts(state: State, now: float) -> Iterator[tuple[str, str, dict[str, str]]
         problem = status["problem"]
         if problem is None or exposure["relay_id"] in refusing:
             continue
-        facts = {"name": service["name"], "why": _why(problem)}
+        facts = {"name": service["name"], "why": _why(problem, known)}
         facts["hostname"] = exposure["hostname"] or service["name"]
         if status["phase"] == "failed" and problem["retry_at"] is None:
             yield f"failed_{service['id']}", "failed", facts
@@ -102,10 +107,10 @@ def _runs_out(status: State, now: float) -> bool:
     return live and expires is not None and expires - now < _RUNS_OUT_S
 
 
-def _why(problem: State | None) -> str:
+def _why(problem: State | None, known: Words) -> str:
     if problem is None:
         return ""
-    return " ".join(one for one in (problem["message"], problem["hint"]) if one)
+    return " ".join(one for one in known.told(problem) if one)
 
 
 def _notice(texts: Mapping[str, Any], ident: str, kind: str, facts: State) -> Notice:

@@ -275,7 +275,7 @@ class Trust:
 
     def _failed(self, err: HearthgateError, revert_at: float | None) -> None:
         _LOGGER.warning("%s %s", err, err.advice)
-        problem = Problem(err.code, str(err), err.advice, revert_at)
+        problem = Problem.of(err, revert_at)
         self._set(replace(self.status, state=TrustState.REFUSED, problem=problem))
 
     async def _look_again(self) -> None:
@@ -297,8 +297,7 @@ class Trust:
             else:
                 break
         if went_back and problem is not None and self.status.problem == problem:
-            now = WentBackError(before=problem.message)
-            told = Problem(now.code, str(now), now.advice)
+            told = Problem.of(WentBackError(before=problem.message))
             self._set(replace(self.status, problem=told))
 
     def _set(self, status: TrustStatus) -> None:

@@ -29,11 +29,13 @@ from hearthgate.home.tunnel.dialing import (
     relay_errors,
 )
 from hearthgate.home.tunnel.errors import (
+    HomeForgottenError,
     HomeMovedError,
     RelayAnswerError,
     RelayAwayError,
     RelayRefusedError,
     RelayReplacedError,
+    UpgradeRefusedError,
 )
 from hearthgate.wire import control as messages
 from hearthgate.wire.constants import (
@@ -144,7 +146,7 @@ class ControlConnection:
         if isinstance(message, messages.Refused):
             if message.code in _TWO_MACHINES:
                 raise _TWO_MACHINES[message.code](relay=self.relay)
-            raise RelayRefusedError(message=message.message, hint="")
+            raise _in_its_words(message)
         if not isinstance(message, messages.Welcome):
             raise RelayAnswerError(relay=self.relay, reason="there is no welcome")
         if message.protocol not in SUPPORTED_PROTOCOLS:
@@ -268,7 +270,7 @@ class ControlConnection:
         finally:
             self._waiting.pop(message.id, None)
         if isinstance(answer, messages.Refused):
-            raise RelayRefusedError(message=answer.message, hint="")
+            raise _in_its_words(answer)
         return answer
 
     async def close(self) -> None:
@@ -281,16 +283,14 @@ class ControlConnection:
         await self._client.close()
 
 
+def _in_its_words(refused: messages.Refused) -> RelayRefusedError:
+    return RelayRefusedError(message=refused.message, hint="", said=refused.code)
+
+
 def _refusal(err: WSServerHandshakeError) -> Exception:
     if err.status == _HTTP_FORBIDDEN:
-        return RelayRefusedError(
-            message="The relay does not know this home any more.",
-            hint="Ask the relay's owner for a new pairing code, and pair again.",
-        )
-    return RelayRefusedError(
-        message=f"The relay refused the connection (HTTP {err.status}).",
-        hint="Update Hearthgate on both sides.",
-    )
+        return HomeForgottenError()
+    return UpgradeRefusedError(answer=err.status)
 
 
 def _ignore(_granted: messages.Granted) -> None:

@@ -28,12 +28,55 @@ class RelayKeyError(HearthgateError):
 
 
 class RelayRefusedError(HearthgateError):
-    """Raise if the relay said no, with its own words."""
+    """Raise if the relay said no, with its own words.
+
+    `said` is the relay's own code of it, if it told one; its fields may be there, too.
+    """
 
     code = "relay_refused"
     message = "{message}"
     hint = "{hint}"
     status = 409
+
+
+class HomeForgottenError(RelayRefusedError):
+    """Raise if a relay does not know the certificate of this home."""
+
+    code = "home_forgotten"
+    message = "The relay does not know this home any more."
+    hint = "Ask the relay's owner for a new pairing code, and pair again."
+
+
+class HomeRevokedError(RelayRefusedError):
+    """Raise if the relay said that this home is no longer one of its own."""
+
+    code = "home_revoked"
+    message = "The relay's owner has removed this home."
+    hint = "Ask for a new pairing code, and pair again."
+
+
+class UpgradeRefusedError(RelayRefusedError):
+    """Raise if a relay makes no control connection of our request."""
+
+    code = "upgrade_refused"
+    message = "The relay refused the connection (HTTP {answer})."
+    hint = "Update Hearthgate on both sides."
+
+
+class RelayCannotSealError(RelayRefusedError):
+    """Raise if everything is to be sealed and the relay is too old for it."""
+
+    code = "relay_cannot_seal"
+    message = "This relay is too old to hide names on the way to it."
+    hint = "Update Hearthgate on the relay, or switch tunnel.seal off."
+
+
+class KeyUnreadableError(RelayRefusedError):
+    """Raise if what this home shows to a relay is lost."""
+
+    code = "relay_key_unreadable"
+    message = "The key for this relay cannot be read."
+    hint = "Forget the relay here and pair again ({reason})."
 
 
 class RelayAnswerError(HearthgateError):

@@ -56,7 +56,14 @@ _ANSWER = vol.Schema(
 # What aiohttp raises if the connection stood and then ended.
 _LOST = (ServerDisconnectedError, ClientPayloadError, ConnectionResetError)
 _REFUSAL = vol.Schema(
-    {"error": {"code": str, "message": str, "hint": str}},
+    {
+        "error": {
+            "code": str,
+            "message": str,
+            "hint": str,
+            vol.Optional("fields", default=dict): {vol.Optional(str): str},
+        }
+    },
     required=True,
     extra=vol.REMOVE_EXTRA,
 )
@@ -130,7 +137,8 @@ async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
         error = _REFUSAL(answer)["error"]
     except (ValueError, vol.Invalid) as err:
         raise RelayAnswerError(relay=code.address, reason=str(err)) from err
-    raise RelayRefusedError(message=error["message"], hint=error["hint"])
+    words = {"message": error["message"], "hint": error["hint"], "said": error["code"]}
+    raise RelayRefusedError(**{**error["fields"], **words})
 
 
 async def _post(code: PairingCode, body: dict[str, str]) -> tuple[int, bytes]:

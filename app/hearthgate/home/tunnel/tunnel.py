@@ -22,7 +22,10 @@ from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
     HomeMovedError,
+    HomeRevokedError,
+    KeyUnreadableError,
     RelayAwayError,
+    RelayCannotSealError,
     RelayKeyError,
     RelayMisbehavedError,
     RelayRefusedError,
@@ -302,10 +305,7 @@ class Tunnel:
         try:
             context = await asyncio.to_thread(self._identity.context)
         except OSError as err:  # ssl.SSLError is one
-            raise RelayRefusedError(
-                message="The key for this relay cannot be read.",
-                hint=f"Forget the relay here and pair again ({err}).",
-            ) from err
+            raise KeyUnreadableError(reason=err) from err
         connection = ControlConnection(
             options.host,
             options.port,
@@ -319,10 +319,7 @@ class Tunnel:
                 options.machine, self._claim, seals=options.seals
             )
             if options.seals and Feature.SEALING not in welcome.features:
-                raise RelayRefusedError(
-                    message="This relay is too old to hide names on the way to it.",
-                    hint="Update Hearthgate on the relay, or switch tunnel.seal off.",
-                )
+                raise RelayCannotSealError
             self._claim = Claim.USUAL
             self._relay_knows_machines = Feature.MACHINES in welcome.features
             return await self._hold(connection, welcome)
@@ -385,10 +382,7 @@ class Tunnel:
         """Return why a session has ended. Raises what needs a person."""
         match reason:
             case GoodbyeReason.REVOKED:
-                raise RelayRefusedError(
-                    message="The relay's owner has removed this home.",
-                    hint="Ask for a new pairing code, and pair again.",
-                )
+                raise HomeRevokedError
             case GoodbyeReason.REPLACED:
                 raise RelayReplacedError(relay=self._relay)
             case GoodbyeReason.MISBEHAVED:
@@ -463,9 +457,7 @@ class Tunnel:
         """Wait for the next try, or until the user is in a hurry."""
         if self._hurry.is_set():
             return
-        problem = Problem(
-            err.code, str(err), err.advice, retry_at=self._wall_clock() + delay_s
-        )
+        problem = Problem.of(err, self._wall_clock() + delay_s)
         if self.status.problem is None or self.status.problem.code != err.code:
             _LOGGER.warning("%s %s", err, err.advice)
         self._set(state, problem)

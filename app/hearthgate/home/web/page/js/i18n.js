@@ -5,14 +5,17 @@
  *
  * A text is a string, or an object of plural forms chosen by `count`. Inside Home Assistant
  * its language wins, then the browser's list. English is the fallback. Texts are plain
- * text: they are never parsed as HTML.
+ * text: they are never parsed as HTML. What the home itself says is in problems.js.
  */
 
-const LANGUAGES = ["en", "de"];
+import { learn } from "./problems.js";
 
-let locale = "en"; // for numbers and times: "en-GB" where the texts are "en"
+const OWN = "en"; // what the home speaks
+const LANGUAGES = [OWN, "de"];
+
+let locale = OWN; // for numbers and times: "en-GB" where the texts are "en"
 let texts = {};
-let plurals = new Intl.PluralRules("en");
+let plurals = new Intl.PluralRules(OWN);
 
 /** The first of the wanted language tags that we have texts for. */
 export function choose(wanted) {
@@ -23,12 +26,19 @@ export function choose(wanted) {
 export async function load(wanted) {
   locale = choose(wanted);
   const language = primary(locale);
-  const address = new URL(`../translations/${language}.json`, import.meta.url);
-  const response = await fetch(address);
-  if (!response.ok) throw new Error(`no texts: ${response.status}`);
-  texts = await response.json();
+  const [words, problems] = await Promise.all([
+    read(`${language}.json`), language === OWN ? null : read(`problems/${language}.json`),
+  ]);
+  texts = words;
+  if (problems) learn(problems);
   plurals = new Intl.PluralRules(language);
   document.documentElement.lang = language;
+}
+
+async function read(name) {
+  const response = await fetch(new URL(`../translations/${name}`, import.meta.url));
+  if (!response.ok) throw new Error(`no texts: ${response.status}`);
+  return response.json();
 }
 
 function primary(tag) {

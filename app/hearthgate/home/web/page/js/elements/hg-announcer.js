@@ -7,6 +7,7 @@
 
 import { HgElement, properties } from "../element.js";
 import { t } from "../i18n.js";
+import { told } from "../problems.js";
 
 const SENTENCES = {
   checking_dns: "announce.checking_dns",
@@ -46,7 +47,7 @@ class HgAnnouncer extends HgElement {
 
   #sentence({ id, name, exposure }) {
     const key = SENTENCES[this.#phases.get(id)];
-    return key && t(key, { name, reason: exposure?.status.problem?.message ?? "" }).trim();
+    return key && t(key, { name, reason: told(exposure?.status.problem).message }).trim();
   }
 }
 

@@ -10,6 +10,7 @@ import { h } from "../dom.js";
 import { HgElement } from "../element.js";
 import { t } from "../i18n.js";
 import { Live } from "../live.js";
+import { sentence } from "../problems.js";
 import { HASS, Store } from "../store.js";
 import { followFrame } from "../theme.js";
 import { WishEvent } from "../wish.js";
@@ -72,7 +73,7 @@ class HgApp extends HgElement {
         ? { message: t("page.staging"), hint: t("page.staging_hint") } : null;
       const { damage } = home;
       this.damage.problem = damage
-        ? { message: t("page.damage", damage), hint: t("page.damage_hint") } : null;
+        ? { message: t("page.damage", { ...damage, reason: sentence(damage.reason) }), hint: t("page.damage_hint") } : null;
       this.relays.relays = relays;
       Object.assign(this.services, { services, relays });
       this.hass.hass = this.#store.hass;

@@ -7,6 +7,7 @@
 
 import { HgElement, properties } from "../element.js";
 import { h } from "../dom.js";
+import { told } from "../problems.js";
 import { icon } from "./hg-icon.js";
 
 class HgProblem extends HgElement {
@@ -21,12 +22,13 @@ class HgProblem extends HgElement {
 
   update() {
     this.hidden = !this.problem;
-    const { message = "", hint, retry_at: retryAt } = this.problem ?? {};
+    const { message, hint } = told(this.problem);
+    const retryAt = this.problem?.retry_at;
     this.dataset.level = this.level;
     this.sign.setAttribute("name", this.level);
     if (this.alert) this.setAttribute("role", "alert");
     this.message.textContent = message;
-    this.hint.textContent = hint ?? "";
+    this.hint.textContent = hint;
     this.hint.hidden = !hint;
     this.countdown.until = retryAt ?? null;
     this.foot.hidden = !retryAt && !this.actions.length;

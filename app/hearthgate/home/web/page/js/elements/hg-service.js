@@ -9,6 +9,7 @@ import { h, isWebAddress } from "../dom.js";
 import { HgElement, properties } from "../element.js";
 import { t } from "../i18n.js";
 import { isLive, isWorking } from "../phases.js";
+import { sentence, told } from "../problems.js";
 import { wish } from "../wish.js";
 import { openDialog } from "./dialog.js";
 import { ChooseEvent } from "./hg-menu.js";
@@ -86,7 +87,8 @@ class HgService extends HgElement {
           ? ["idle", t("service.probing")]
           : reachable
             ? ["good", t("service.reachable")]
-            : ["bad", problem ? t("service.unreachable_why", { problem }) : t("service.unreachable")];
+            : ["bad", problem ? t("service.unreachable_why", { problem: sentence(problem) })
+              : t("service.unreachable")];
     this.dot.dataset.color = color;
     this.state.textContent = text;
   }
@@ -108,7 +110,8 @@ class HgService extends HgElement {
     this.problem.problem = waiting ? null : status?.problem ?? null;
     this.again.hidden = status?.phase !== "failed";
     this.notice.problem = waiting
-      ? { message: t("service.waiting"), hint: status.problem?.message, retry_at: status.problem?.retry_at }
+      ? { message: t("service.waiting"), hint: told(status.problem).message,
+        retry_at: status.problem?.retry_at }
       : null;
   }
 
