@@ -60,7 +60,8 @@ async def test_a_page_too_many_is_told_and_room_comes_back(owner: Running) -> No
         await page.close()
 
 
-async def test_logging_out_ends_the_live_page(owner: Running) -> None:
+async def test_logging_out_ends_the_live_page_at_once(owner: Running) -> None:
+    owner.server._live._check_seconds = 3600.0
     async with owner.browser.ws_connect("/api/live") as page:
         await next_message(page)
         await owner.browser.post("/api/logout")

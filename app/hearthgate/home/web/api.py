@@ -21,6 +21,8 @@ from hearthgate.values import Secret
 
 _SERVICE = "/api/services/{service_id:[a-z0-9-]{1,64}}"
 _RELAY = "/api/relays/{relay_id:[a-z0-9-]{1,64}}"
+# Who changes the password opens the live page again with the new cookie until then.
+_NEW_COOKIE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,18 @@ class Api:
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session of this request."""
-        return await self._login().log_out(request)
+        answer = await self._login().log_out(request)
+        self.live.look_again()
+        return answer
 
     async def change_password(self, request: web.Request) -> web.Response:
         """Set another password, for who knows the current one."""
         login = self._login()
         body = await bodies.read_body(request, bodies.PASSWORD_CHANGE)
         current, password = Secret(body["current"]), Secret(body["password"])
-        return await login.change_password(request, current, password)
+        answer = await login.change_password(request, current, password)
+        self.live.look_again(_NEW_COOKIE_SECONDS)
+        return answer
 
     def _login(self) -> Login:
         if not isinstance(self.authenticator, Login):

@@ -32,7 +32,7 @@ class Feed:
     def publish(self, event: Event) -> None:
         """Put an event into every subscription."""
         for subscription in self._subscriptions:
-            _offer(subscription, event)
+            offer(subscription, event)
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:
@@ -45,7 +45,8 @@ class Feed:
             self._subscriptions.discard(subscription)
 
 
-def _offer(subscription: Subscription, event: Event) -> None:
+def offer(subscription: Subscription, event: Event) -> None:
+    """Put an event into one subscription, or RESYNC in place of all that wait there."""
     if subscription.full():
         while not subscription.empty():
             subscription.get_nowait()

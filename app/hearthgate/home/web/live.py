@@ -17,7 +17,7 @@ from aiohttp import WSCloseCode, web
 from hearthgate.errors import HearthgateError
 from hearthgate.home.web.errors import TooManyPagesError
 from hearthgate.home.web.facade import HomeApi
-from hearthgate.home.web.feed import RESYNC, Event, Subscription
+from hearthgate.home.web.feed import RESYNC, Event, Subscription, offer
 from hearthgate.home.web.users import Authenticator
 
 _LOGGER = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class LivePages:
         self._check_seconds = check_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._pages: set[web.WebSocketResponse] = set()
+        self._events: set[Subscription] = set()  # of the pages
+        self._look: asyncio.TimerHandle | None = None
 
     async def serve(
         self, request: web.Request, authenticator: Authenticator
@@ -73,8 +75,21 @@ class LivePages:
             self._pages.discard(page)
         return page
 
+    def look_again(self, after_seconds: float = 0.0) -> None:
+        """Close the pages whose session has ended, not only at their next event."""
+        if self._look is not None:
+            self._look.cancel()
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(after_seconds, self._wake)
+
+    def _wake(self) -> None:
+        for events in self._events:
+            offer(events, {"type": RESYNC})
+
     async def close(self) -> None:
         """Tell all pages to come back later."""
+        if self._look is not None:
+            self._look.cancel()
         await asyncio.gather(
             *(
                 page.close(code=WSCloseCode.GOING_AWAY, message=b"restart")
@@ -90,13 +105,17 @@ class LivePages:
         authenticator: Authenticator,
     ) -> None:
         with self._home.subscribe() as events:
-            async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(
-                    self._send_all(page, events, request, authenticator),
-                    name=f"live page of {request.remote}",
-                )
-                await _listen(page)
-                sending.cancel()
+            self._events.add(events)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    sending = tasks.create_task(
+                        self._send_all(page, events, request, authenticator),
+                        name=f"live page of {request.remote}",
+                    )
+                    await _listen(page)
+                    sending.cancel()
+            finally:
+                self._events.discard(events)
 
     async def _send_all(
         self,

@@ -86,8 +86,7 @@ class Login:
         """End all sessions and return 204 with the cookie of a new one.
 
         Raises PasswordInSettingsError, WeakPasswordError, StateNotWritableError, and
-        for the current password what log_in() raises. Then nothing has changed. Open
-        pages of the other sessions hear nothing more and close within seconds (live).
+        for the current password what log_in() raises. Then nothing has changed.
         """
         if not self.can_change_password:
             raise PasswordInSettingsError
