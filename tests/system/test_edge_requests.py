@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 import json
 from pathlib import Path
 import ssl
@@ -50,6 +51,21 @@ async def test_service_sees_the_visitor_and_only_what_the_edge_says(
         assert got["x-forwarded-port"] == "443"
         assert got["host"] == HOST
         assert got["x-keep"] == "kept"
+
+
+async def test_behind_a_relay_on_another_port_the_service_learns_that_port(
+    tmp_path: Path,
+) -> None:
+    """From these a service makes its own absolute links."""
+    async with house() as service, household(tmp_path) as home:
+        here = replace(home.route(HOST, service.port), public_port=8443)
+        await home.edge.apply([here, home.route(OTHER, service.port)])
+        for name, host, port in ((HOST, f"{HOST}:8443", "8443"), (OTHER, OTHER, "443")):
+            lies = {"X-Forwarded-Host": "lie", "X-Forwarded-Port": "1"}
+            _, body = await home.get(name, headers=lies)
+            seen = json.loads(body)["headers"]
+            assert [v for k, v in seen if k == "x-forwarded-host"] == [host]
+            assert [v for k, v in seen if k == "x-forwarded-port"] == [port]
 
 
 async def test_service_sees_an_ipv6_visitor(tmp_path: Path) -> None:

@@ -205,6 +205,8 @@ async def test_what_a_visitor_says_of_its_own_address_never_arrives(
         "127.0.0.7"
     ]
     assert [value for name, value in pairs if name == "x-forwarded-proto"] == ["https"]
+    public = f"{hostname}:{scene.relay.https_port}"
+    assert [value for name, value in pairs if name == "x-forwarded-host"] == [public]
     assert "203.0.113.66" not in str(pairs)
     assert "evil.example" not in str(pairs)
 

@@ -26,7 +26,7 @@ from hearthgate.home.errors import (
 )
 from hearthgate.home.grant import check_grant
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import Exposure, Phase, Problem, Status
+from hearthgate.home.model import HTTPS_PORT, Exposure, Phase, Problem, Status
 from hearthgate.home.tunnel.errors import RelayAwayError, RelayRefusedError
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelState
 from hearthgate.home.tunnels import Tunnels
@@ -380,18 +380,24 @@ class Exposer:
         self._unproven.discard(service_id)
 
     async def _apply_edge(self) -> None:
-        routes = [
-            Route(
-                hostname=exposure.hostname,
-                target=exposure.target,
-                certificate=self._on[exposure.service_id].certificate.path,
-                access=exposure.access,
-                name=exposure.name,
-            )
-            for exposure in self._store.value.sites
-            if self._is_served(exposure)
-        ]
-        await self._edge.apply(routes)
+        await self._edge.apply(
+            [
+                self._route(exposure)
+                for exposure in self._store.value.sites
+                if self._is_served(exposure)
+            ]
+        )
+
+    def _route(self, exposure: Exposure) -> Route:
+        relay = self._store.value.relay(exposure.relay_id)
+        return Route(
+            hostname=exposure.hostname,
+            target=exposure.target,
+            certificate=self._on[exposure.service_id].certificate.path,
+            access=exposure.access,
+            name=exposure.name,
+            public_port=relay.port if relay else HTTPS_PORT,
+        )
 
     async def _publish(self, relay_id: str) -> None:
         tunnel = self._tunnels.get(relay_id)

@@ -2,14 +2,13 @@
 
 from dataclasses import asdict
 
-from hearthgate.home.model import Exposure, Problem, Service, Status
+from hearthgate.home.model import HTTPS_PORT, Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.store import Damage
 from hearthgate.wire.ports import Protocol
 
 Json = dict[str, object]
-_HTTPS_PORT = 443
 
 
 def damage_view(damage: Damage | None) -> Json | None:
@@ -98,12 +97,12 @@ def _where(exposure: Exposure, relay: Membership | None) -> str:
         host = relay.host if relay else "relay"
         where = f"[{host}]" if ":" in host else host
         return f"{exposure.target.scheme}://{where}:{exposure.public_port}"
-    return public_url(exposure.hostname, relay.port if relay else _HTTPS_PORT)
+    return public_url(exposure.hostname, relay.port if relay else HTTPS_PORT)
 
 
 def public_url(hostname: str, relay_port: int) -> str:
     """Return where a hostname is visited, given the port of its relay."""
-    port = "" if relay_port == _HTTPS_PORT else f":{relay_port}"
+    port = "" if relay_port == HTTPS_PORT else f":{relay_port}"
     return f"https://{hostname}{port}/"
 
 

@@ -21,11 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hearthgate.home.errors import NotSeenFromOutsideError
+from hearthgate.home.model import HTTPS_PORT
 from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.wire.proxy import proxy_header
 
 _DEADLINE_S = 10.0
-_HTTPS_PORT = 443
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r\n]")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -89,7 +89,7 @@ async def visit(
                 tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
                 found = tls.getpeercert(binary_form=True)
                 if found == expected and path is not None:
-                    host = hostname if port == _HTTPS_PORT else f"{hostname}:{port}"
+                    host = hostname if port == HTTPS_PORT else f"{hostname}:{port}"
                     return await ask_status(reader, writer, host=host, path=path)
             finally:
                 writer.transport.abort()

@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from hearthgate.home.edge.errors import EdgeRefusedError
-from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.home.model import HTTPS_PORT, Access, Scheme, Target
 
 # RFC 1123 §2.1 labels, lower case; RFC 1035 §2.3.4 lengths. A label never has an
 # underscore, so our own section names, which have one, can never be taken.
@@ -43,6 +43,7 @@ class Route:
     certificate: Path  # PEM: chain and key
     access: Access | None
     name: str  # for the log; never enters the configuration
+    public_port: int = HTTPS_PORT  # of the relay: what visitors type
 
     def policy(self) -> tuple[Target, Access | None]:
         """Return what, when it changes, ends connections that began under it."""
@@ -76,6 +77,7 @@ def _check(route: Route) -> None:
     if not _HOSTNAME.match(route.hostname):
         raise EdgeRefusedError(reason=f"{route.hostname!r} is not a hostname")
     _check_target(route)
+    _check_port(route.hostname, route.public_port)
     if route.access is not None:
         _check_access(route.hostname, route.access)
 
@@ -92,8 +94,12 @@ def _check_target(route: Route) -> None:
         raise EdgeRefusedError(
             reason=f"{route.hostname}: {target.host!r} is neither an address nor a name"
         )
-    if not (type(target.port) is int and 0 < target.port <= _PORT_MAX):
-        raise EdgeRefusedError(reason=f"{route.hostname}: no port {target.port!r}")
+    _check_port(route.hostname, target.port)
+
+
+def _check_port(hostname: str, port: int) -> None:
+    if not (type(port) is int and 0 < port <= _PORT_MAX):
+        raise EdgeRefusedError(reason=f"{hostname}: no port {port!r}")
 
 
 def _check_access(hostname: str, access: Access) -> None:
