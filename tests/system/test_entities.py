@@ -12,6 +12,7 @@ import pytest
 from tests.harness.hearthgate import HomeProcess
 from tests.harness.mosquitto import mosquitto
 from tests.harness.scene import Scene
+from tests.system import test_forwards_udp as udp
 
 pytestmark = pytest.mark.keeps("processes")
 
@@ -126,6 +127,23 @@ async def test_visitors_and_bytes_are_counted_for_encrypted_traffic_too(
         assert sent["state_class"] == "total_increasing"
         assert sent["unit_of_measurement"] == "B"
         assert sent["unique_id"] == f"hearthgate_{home}_sent_{service['id']}"
+
+
+async def test_datagrams_are_counted_and_whoever_sends_them_is_a_visitor(
+    broker: int,
+) -> None:
+    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
+    async with Scene(home_environment=mqtt) as scene, listening(broker) as (_, heard):
+        home = (scene.home.data / "entities-id").read_text().strip()
+        at = f"hearthgate/{home}"
+        async with udp.forwarded(scene, udp.Megaphone()) as service:
+            with udp.visitor(service) as visitor:
+                for _ in range(10):
+                    await udp.ask(visitor, b"x" * 100)
+            await scene.expose(scene.web.url, "Lamp")  # makes an event: it counts now
+            await until_sensor(heard, f"{at}/received/{service['id']}", 1_000)
+            await until_sensor(heard, f"{at}/sent/{service['id']}", 60_000)
+            await until_sensor(heard, f"{at}/visitors", 1)
 
 
 async def test_a_killed_home_becomes_unavailable_and_a_stopped_one_too(

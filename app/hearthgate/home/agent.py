@@ -30,7 +30,7 @@ from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
-from hearthgate.home.forwarder import Forwarder
+from hearthgate.home.forwarder import Forwarder, forward_of
 from hearthgate.home.hass.broker import Entities, lasting_id
 from hearthgate.home.hass.entities import Counts
 from hearthgate.home.hass.hass import Hass
@@ -187,13 +187,14 @@ class Agent:
         return await self._hass.supervisor.broker() if self._hass else None
 
     async def _count(self) -> Counts:
-        """Return what edge and tunnels have counted, which is all but UDP."""
+        """Return what edge and tunnels have counted."""
         traffic = await self._edge.traffic()
         received, sent = {}, {}
         for one in self._store.value.exposures:
-            found = traffic.backends.get(one.hostname)
-            if found is None and one.target.scheme is Scheme.TCP:
-                found = self._tunnels.moved(one.relay_id, one.public_port)
+            if one.target.scheme.is_web:
+                found = traffic.backends.get(one.hostname)
+            else:
+                found = self._tunnels.moved(one.relay_id, forward_of(one))
             if found is not None:
                 received[one.service_id] = found.received
                 sent[one.service_id] = found.sent

@@ -76,13 +76,13 @@ class Tunnels:
 
     @property
     def visitors(self) -> int:
-        """How many visitors of TCP forwards there are."""
-        return sum(one.streams.visitors for one in self._tunnels.values())
+        """How many visitors of forwards there are."""
+        return sum(one.visitors for one in self._tunnels.values())
 
-    def moved(self, relay_id: str, port: int) -> Bytes | None:
-        """Return the bytes of a TCP forward; None if there was no visitor yet."""
+    def moved(self, relay_id: str, forward: Forward) -> Bytes | None:
+        """Return the bytes of a forward; None if there was no visitor yet."""
         tunnel = self._tunnels.get(relay_id)
-        return tunnel.streams.moved(port) if tunnel else None
+        return tunnel.moved(forward) if tunnel else None
 
     async def start(
         self,

@@ -74,8 +74,7 @@ def entities(
     if counts is not None:
         yield maker.visitors(counts.visitors)
         for service in state["services"]:
-            # Nobody counts datagrams.
-            if service["exposure"] is not None and service["scheme"] != "udp":
+            if service["exposure"] is not None:
                 yield maker.data(service, "received", counts.received)
                 yield maker.data(service, "sent", counts.sent)
 

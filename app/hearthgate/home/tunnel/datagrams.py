@@ -19,7 +19,7 @@ import socket
 from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
 
 from hearthgate.errors import HearthgateError
-from hearthgate.home.model import Target
+from hearthgate.home.model import Bytes, Target
 from hearthgate.home.tunnel.lookup import Lookup
 from hearthgate.poller import READABLE, Poller
 from hearthgate.udp import receive_all, send_all, udp_socket
@@ -46,6 +46,7 @@ _FLOWS_MAX = 2048
 
 OpenStream = Callable[[], Awaitable[ClientWebSocketResponse]]
 FindTarget = Callable[[int], Target | None]
+Count = Callable[[int, Bytes], None]
 
 
 class _Flow:
@@ -74,7 +75,9 @@ class Datagrams:
         open_stream: OpenStream,
         poller: Poller,
         clock: Callable[[], float],
+        count: Count = lambda _port, _moved: None,
     ) -> None:
+        """count: gets what the visitors of a public port have moved."""
         to_relay, to_home = datagram_keys(channel_key)
         self._sealer = Sealer(to_relay, session_tag(session_id))
         self._opener = Opener(to_home)
@@ -83,6 +86,7 @@ class Datagrams:
         self._open_stream = open_stream
         self._poller = poller
         self._clock = clock
+        self._count = count
         self._sock: socket.socket | None = None
         self._stream: ClientWebSocketResponse | None = None
         self._streaming: asyncio.Task[None] | None = None
@@ -177,6 +181,7 @@ class Datagrams:
                 payloads.setdefault(found[0], []).append(found[1])
         for flow, parts in payloads.items():
             send_all(flow.sock, parts)
+            self._count(flow.port, Bytes(received=sum(map(len, parts))))
         if replies:
             self._send(replies)
 
@@ -236,9 +241,9 @@ class Datagrams:
         received = receive_all(flow.sock)
         if received:
             flow.last = self._clock()
-            self._send(
-                [write_flow(Kind.DATA, flow.id, payload) for payload, _ in received]
-            )
+            payloads = [payload for payload, _ in received]
+            self._send([write_flow(Kind.DATA, flow.id, one) for one in payloads])
+            self._count(flow.port, Bytes(sent=sum(map(len, payloads))))
 
     def _end_flow(self, flow: _Flow) -> None:
         self._flows.pop(flow.id, None)

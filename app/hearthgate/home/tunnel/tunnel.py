@@ -17,7 +17,7 @@ import random
 
 from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
-from hearthgate.home.model import Problem
+from hearthgate.home.model import Bytes, Problem
 from hearthgate.home.tunnel.control import ControlConnection
 from hearthgate.home.tunnel.datagrams import Datagrams, FindTarget
 from hearthgate.home.tunnel.errors import (
@@ -125,6 +125,7 @@ class Tunnel:
         )
         self._find_target = find_target
         self._datagrams: Datagrams | None = None
+        self._moved_by_udp: dict[int, Bytes] = {}  # by port, over all sessions
         self._options = options
         self._identity = identity
         self._poller = poller
@@ -225,6 +226,18 @@ class Tunnel:
         self.streams.targets_changed()
         if self._datagrams is not None:
             self._datagrams.targets_changed()
+
+    @property
+    def visitors(self) -> int:
+        """How many visitors of forwards there are."""
+        flows = self._datagrams.flows if self._datagrams is not None else 0
+        return self.streams.visitors + flows
+
+    def moved(self, forward: Forward) -> Bytes | None:
+        """Return the bytes of a forward; None if it had no visitor yet."""
+        if forward.protocol is Protocol.UDP:
+            return self._moved_by_udp.get(forward.port)
+        return self.streams.moved(forward.port)
 
     async def publish_answer(
         self, hostname: str, token: str, key_authorization: str
@@ -412,6 +425,7 @@ class Tunnel:
             open_stream=connection.datagram_stream,
             poller=self._poller,
             clock=self._clock,
+            count=self._count_datagrams,
         )
         return asyncio.create_task(
             self._carry_datagrams(self._datagrams), name="datagrams"
@@ -422,6 +436,9 @@ class Tunnel:
         while not self._wants_datagrams():  # noqa: ASYNC110  rarely, and never in haste
             await asyncio.sleep(_SWEEP_S / 4)
         await datagrams.run()
+
+    def _count_datagrams(self, port: int, moved: Bytes) -> None:
+        self._moved_by_udp[port] = self._moved_by_udp.get(port, Bytes()) + moved
 
     def _wants_datagrams(self) -> bool:
         return any(one.protocol is Protocol.UDP for one in self.forwards)
