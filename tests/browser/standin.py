@@ -47,6 +47,7 @@ def relay(relay_id: str = "r1", **fields: object) -> Json:
         "since": time.time() - 3600,
         "rtt_ms": 23.4,
         "parked": 4,
+        "sealed": False,
         "domains": ["cottage.example.com"],
         "addresses": ["203.0.113.5"],
         "problem": None,

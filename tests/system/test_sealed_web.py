@@ -49,6 +49,9 @@ async def test_a_name_is_heard_on_the_way_unless_everything_is_sealed(
             assert (await scene.visit(hostname, "/echo")).status == 200
         assert path.overheard
         assert (hostname.encode() in path.overheard) == (not home)
+        async with scene.home.api() as api:
+            (relay,) = (await api.state())["relays"]
+        assert relay["sealed"] == bool(home)
 
 
 async def test_sealed_visitors_get_what_others_get(

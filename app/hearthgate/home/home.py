@@ -119,6 +119,7 @@ class Home:
             status,
             rtt_ms=tunnel.rtt_ms if tunnel else None,
             parked=tunnel.parked if tunnel else 0,
+            sealed=tunnel.seals if tunnel else False,
         )
 
     def _service(self, service: Service) -> Json:

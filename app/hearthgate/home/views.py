@@ -19,7 +19,12 @@ def damage_view(damage: Damage | None) -> Json | None:
 
 
 def relay_view(
-    relay: Membership, status: TunnelStatus, *, rtt_ms: float | None, parked: int
+    relay: Membership,
+    status: TunnelStatus,
+    *,
+    rtt_ms: float | None,
+    parked: int,
+    sealed: bool,
 ) -> Json:
     """Return a relay as the API shows it."""
     return {
@@ -31,6 +36,7 @@ def relay_view(
         "since": status.since,
         "rtt_ms": None if rtt_ms is None else round(rtt_ms, 2),
         "parked": parked,
+        "sealed": sealed,
         "domains": list(status.domains),
         "addresses": list(status.addresses),
         "ports": {

@@ -41,6 +41,7 @@ def relay_json(relay_id: str = "cottage") -> Json:
         "since": 1.0,
         "rtt_ms": None,
         "parked": 4,
+        "sealed": False,
         "domains": ["example.com"],
         "addresses": ["203.0.113.5"],
         "problem": None,

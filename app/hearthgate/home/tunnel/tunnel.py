@@ -228,6 +228,11 @@ class Tunnel:
             self._datagrams.targets_changed()
 
     @property
+    def seals(self) -> bool:
+        """Whether web visitors come over sealed channels only."""
+        return self._options.seals
+
+    @property
     def visitors(self) -> int:
         """How many visitors of forwards there are."""
         flows = self._datagrams.flows if self._datagrams is not None else 0

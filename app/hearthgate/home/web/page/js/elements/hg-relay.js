@@ -24,6 +24,7 @@ class HgRelay extends HgElement {
     this.host = h("span", { class: "row-name" });
     this.state = h("span");
     this.trip = h("span");
+    this.sealed = h("span", { class: "fact" }, icon("lock"), h("span", {}, t("relay.sealed")));
     this.facts = h("p", { class: "row-facts" });
     this.menu = h("hg-menu");
     this.again = h("button", { type: "button", class: "button small" }, t("relay.reconnect"));
@@ -33,7 +34,8 @@ class HgRelay extends HgElement {
       h("div", { class: "row-icon relay-icon" }, icon("relay")),
       h("div", { class: "row-text" },
         this.host,
-        h("p", { class: "row-facts" }, h("span", { class: "fact" }, this.dot, this.state), this.trip),
+        h("p", { class: "row-facts" }, h("span", { class: "fact" }, this.dot, this.state), this.trip,
+          this.sealed),
         this.facts),
       this.menu,
       h("div", { class: "row-details" }, this.problem, this.refusal));
@@ -48,13 +50,14 @@ class HgRelay extends HgElement {
   }
 
   update() {
-    const { host, name, state, domains, addresses, problem, rtt_ms: trip } = this.relay;
+    const { host, name, state, domains, addresses, problem, sealed, rtt_ms: trip } = this.relay;
     const { text, color } = STATES[state] ?? STATES.connecting;
     this.host.textContent = host;
     this.dot.dataset.color = color;
     this.state.textContent = t(text);
     this.trip.hidden = state !== "connected" || trip === null;
     this.trip.textContent = this.trip.hidden ? "" : t("relay.trip", { time: milliseconds(trip) });
+    this.sealed.hidden = state !== "connected" || !sealed;
     this.facts.replaceChildren(
       ...domains.map((domain) => h("span", { class: "chip", dir: "ltr" }, `*.${domain}`)),
       h("span", {}, t("relay.known_as", { name, addresses: list(addresses) })));
