@@ -35,6 +35,15 @@ LANGUAGES = sorted((PAGE / "translations/problems").glob("*.json"))
 PLACE = re.compile(r"\{(\w+)[^}]*\}")
 # Errors of these never reach the page: they are for the command line and the start.
 UNSEEN = ("hearthgate.home.commands", "hearthgate.relay", "hearthgate.settings")
+# What the resolver and OpenSSL say.
+LIBRARIES = {
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "certificate has expired",
+    "certificate is not yet valid",
+    "self-signed certificate",
+    "unable to get local issuer certificate",
+}
 # What a relay may answer to a pairing code reaches the page of the home.
 OF_PAIRING = (
     relay_errors.CertificateRequestInvalidError,
@@ -67,7 +76,7 @@ def shown_errors() -> set[type[HearthgateError]]:
         for one in subclasses(HearthgateError)
         if one.__module__.startswith("hearthgate.")
         and (one in OF_PAIRING or not one.__module__.startswith(UNSEEN))
-        and one.message not in {HearthgateError.message, "{message}"}
+        and one.message not in {HearthgateError.message, "{message}"}  # it quotes
     }
 
 
@@ -126,7 +135,7 @@ def test_every_error_that_the_page_can_show_has_words(path: Path) -> None:
 @pytest.mark.parametrize("path", LANGUAGES, ids=lambda path: path.stem)
 def test_every_sentence_is_one_that_the_home_can_say(path: Path) -> None:
     said = {literal(node) for tree in trees(".") for node in ast.walk(tree)}
-    said |= {os.strerror(number) for number in errno.errorcode}
+    said |= {os.strerror(number) for number in errno.errorcode} | LIBRARIES
     for english, other in read(path)["sentences"].items():
         assert form(english) in said, english
         assert places(other) == places(english), english
@@ -224,6 +233,18 @@ async def test_what_has_no_german_words_stays_as_the_home_said_it(
     shown = page.locator("hg-service hg-problem").filter(has_text="Something")
     await expect(shown).to_contain_text("Something is {new} here.")
     await expect(shown).to_contain_text("Look at {code}.")
+
+
+async def test_without_the_fields_of_the_german_words_the_home_is_quoted(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    one = exposure("failed")
+    words = problem("The home attic has used it.")
+    one["status"]["problem"] = {**words, "fields": {"said": "pairing_code_used"}}
+    home.add(relay(), service(exposure=one))
+    page = await open_page(locale="de-DE")
+    shown = page.locator("hg-service hg-problem").filter(has_text="attic")
+    await expect(shown).to_contain_text("The home attic has used it.")
 
 
 async def test_a_reason_inside_of_a_problem_is_put_into_words_as_well(

@@ -4,7 +4,9 @@
 
 The texts are the page's own, read as js/problems.js there reads them: `errors` has
 other words for a code, to be filled with the fields, and `sentences` has those for what
-may stand in a field, by its English form. What has no entry stays English.
+may stand in a field, by its English form. `said` is a field with the code of whom an
+error quotes: a relay, or an earlier failure. What has no entry stays English, and so
+does what comes without the fields that its entry names, as from another version.
 """
 
 from collections.abc import Mapping
@@ -34,9 +36,11 @@ class Words:
         """Return message and hint of a problem as the API shows it."""
         fields: Mapping[str, str] = problem["fields"]
         for code in (fields.get("said", ""), problem["code"]):
-            if found := self.errors.get(code):
-                hint = found.get("hint", "")
-                return self._fill(found["message"], fields), self._fill(hint, fields)
+            found = self.errors.get(code, {})
+            texts = found.get("message", ""), found.get("hint", "")
+            if found and fields.keys() >= set(_PLACE.findall("".join(texts))):
+                message, hint = (self._fill(text, fields) for text in texts)
+                return message, hint
         return self.sentence(problem["message"]), self.sentence(problem["hint"])
 
     def sentence(self, text: str) -> str:
@@ -49,11 +53,7 @@ class Words:
         return text
 
     def _fill(self, text: str, fields: Mapping[str, str]) -> str:
-        def place(found: re.Match[str]) -> str:
-            name = found[1]
-            return self.sentence(fields[name]) if name in fields else found[0]
-
-        return _PLACE.sub(place, text)
+        return _PLACE.sub(lambda found: self.sentence(fields[found[1]]), text)
 
 
 def words(language: str) -> Words:

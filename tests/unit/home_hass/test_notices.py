@@ -117,8 +117,8 @@ def test_settings_that_were_set_aside_come_first() -> None:
 @pytest.mark.parametrize(
     ("language", "title"),
     [
-        ("de", "Lamp ist nicht im Internet"),
-        ("de-CH", "Lamp ist nicht im Internet"),
+        ("de", "Lamp steht nicht im Internet"),
+        ("de-CH", "Lamp steht nicht im Internet"),
         ("en-GB", "Lamp is not on the Internet"),
         ("fr", "Lamp is not on the Internet"),
         ("", "Lamp is not on the Internet"),

@@ -196,4 +196,4 @@ async def test_it_is_told_in_the_language_of_the_house(
     core.language = "de"
     home.becomes(state(service("failed", problem())))
     await core.until(lambda: core.shown)
-    assert list(core.shown.values()) == ["Lamp ist nicht im Internet"]
+    assert list(core.shown.values()) == ["Lamp steht nicht im Internet"]

@@ -140,9 +140,9 @@ class Certificates:
         now = self._clock()
         until = renewal.held_until(state, now)
         if until > now and state.problem is not None:
-            raise errors.PauseError(
-                retry_at=until, problem=state.problem.message, advice=state.problem.hint
-            )
+            why = state.problem
+            words = {"message": why.message, "hint": why.hint, "said": why.code}
+            raise errors.PauseError(retry_at=until, **{**why.fields, **words})
 
     async def _obtain(
         self, hostname: str, progress: Callable[[Step], None], replaces: Stored | None

@@ -143,11 +143,14 @@ class RateLimitedError(CertificateError):
 
 
 class PauseError(CertificateError):
-    """Raise if somebody asks before the time that the authority named."""
+    """Raise if somebody asks before the time that the authority named.
+
+    With the words of what went wrong then; `said` is its code, its fields are there.
+    """
 
     code = "ca_pause"
-    message = "{problem}"
-    hint = "{advice}"
+    message = "{message}"
+    hint = "{hint}"
     status = 429
 
 

@@ -46,9 +46,9 @@ _TEXTS: Final = {
             "{path} wurde beiseitegelegt: {reason}. Prüfe, was eingeschaltet ist.",
         ),
         "relay": ("Das Relay {name} weist dieses Zuhause ab", "{why}"),
-        "failed": ("{name} ist nicht im Internet", "{why}"),
+        "failed": ("{name} steht nicht im Internet", "{why}"),
         "renewal": (
-            "Das Zertifikat von {hostname} läuft ab",
+            "Das Zertifikat von {hostname} läuft bald ab",
             "Es konnte nicht erneuert werden. {why}",
         ),
         "end": "Öffne Hearthgate in der Seitenleiste.",

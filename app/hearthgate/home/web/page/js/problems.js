@@ -4,10 +4,11 @@
  *     { code, message, hint, fields } ── told ──▶ { message, hint }
  *
  * The home speaks English. `errors` has other words for a code, to be filled with the
- * fields; the code of a relay's refusal is in its field `said`. What stands in a field may
- * be English again, as the reason is: `sentences` has those by their English form. What
- * has no entry stays as the home said it, so an English page has no entries at all. For
- * notifications the home does the same by itself, see words.py there.
+ * fields; `said` is a field with the code of whom an error quotes, a relay or an earlier
+ * failure. What stands in a field may be English again, as the reason is: `sentences` has
+ * those by their English form. What has no entry stays as the home said it, so an English
+ * page has no entries at all, and so does what comes without the fields that its entry
+ * names. For notifications the home does the same by itself, see words.py there.
  */
 
 const PLACE = /\{(\w+)\}/g;
@@ -25,9 +26,14 @@ export function learn(texts) {
 /** Message and hint of a problem, or of an ApiError; empty where there is none. */
 export function told(problem) {
   const { code, message = "", hint = "", fields = {} } = problem ?? {};
-  const words = errors.get(fields.said) ?? errors.get(code);
+  const words = [fields.said, code].map((one) => errors.get(one)).find((one) => fits(one, fields));
   if (!words) return { message: sentence(message), hint: sentence(hint) };
   return { message: fill(words.message, fields), hint: fill(words.hint ?? "", fields) };
+}
+
+function fits(words, fields) {
+  const places = `${words?.message}${words?.hint}`.matchAll(PLACE);
+  return words && [...places].every(([, name]) => Object.hasOwn(fields, name));
 }
 
 /** A sentence, or the part of one. */
@@ -41,8 +47,7 @@ export function sentence(text) {
 }
 
 function fill(words, fields) {
-  return words.replace(PLACE, (place, name) =>
-    Object.hasOwn(fields, name) ? sentence(fields[name]) : place);
+  return words.replace(PLACE, (_, name) => sentence(fields[name]));
 }
 
 function pattern(english) {
