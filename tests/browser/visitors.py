@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 import subprocess
 
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import BrowserContext, HttpCredentials, async_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.harness.scene import Scene
@@ -39,8 +39,13 @@ def _trust(folder: Path, root: bytes) -> None:
 
 
 @contextlib.asynccontextmanager
-async def chromium(folder: Path, scene: Scene) -> AsyncIterator[BrowserContext]:
-    """Run a browser that finds the scene's hostnames at the relay."""
+async def chromium(
+    folder: Path, scene: Scene, *, password: HttpCredentials | None = None
+) -> AsyncIterator[BrowserContext]:
+    """Run a browser that finds the scene's hostnames at the relay.
+
+    password: what its user answers where a name and a password are asked for.
+    """
     await asyncio.to_thread(_trust, folder, scene.pebble.root_pem())
     rules = f"--host-resolver-rules=MAP *.{scene.domain} 127.0.0.1"
     async with async_playwright() as playwright:
@@ -50,6 +55,7 @@ async def chromium(folder: Path, scene: Scene) -> AsyncIterator[BrowserContext]:
             args=[*(one for one in ARGUMENTS if "resolver" not in one), rules],
             env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
             viewport={"width": 1000, "height": 800},
+            http_credentials=password,
         )
         context.set_default_timeout(DEADLINE_MS)
         yield context

@@ -9,13 +9,21 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.async_api import Page, WebSocket, expect
+from playwright.async_api import HttpCredentials, Page, WebSocket, expect
 import pytest
 
 from tests.browser.visitors import DEADLINE_MS, chromium
 from tests.harness.homeassistant import CURRENT, OWNER, PASSWORD, CoreProcess
 from tests.harness.webservice import WebService
 from tests.hass.conftest import HOSTNAME, Household, household
+
+UNAUTHORIZED = 401
+# As its page does it for logs, pictures and the history.
+ASK_BY_HTTP = """async () => {
+  const { accessToken } = (await window.hassConnection).auth;
+  const headers = { Authorization: `Bearer ${accessToken}` };
+  return (await (await fetch("/api/config", { headers })).json()).version;
+}"""
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -76,6 +84,45 @@ async def test_a_new_home_assistant_is_set_up_and_used_through_its_public_hostna
         assert sockets == [socket]  # it was the same one all the time
         # So that the edge's old generation is free to go before the scene ends.
         await page.close()
+
+
+async def test_its_page_works_behind_a_password_at_the_edge_too(
+    fresh: Household, tmp_path: Path
+) -> None:
+    """It sends its own Authorization header, which once was asked for the password."""
+    scene = fresh.scene
+    family: HttpCredentials = {"username": "family", "password": "a word for us"}
+    await fresh.expose()
+    async with scene.home.api() as api:
+        if (await fresh.trust_state("refused", "accepted"))["trust"][
+            "state"
+        ] == "refused":
+            await api.call("POST", "hass/trust", {})
+            await fresh.trust_state("accepted")
+        await api.expose("home-assistant", hostname=HOSTNAME, access=family)
+    try:
+        async with asyncio.timeout(60):
+            while (  # noqa: ASYNC110  no event
+                (await scene.visit(HOSTNAME)).status != UNAUTHORIZED
+            ):
+                await asyncio.sleep(0.1)
+        expect.set_options(timeout=DEADLINE_MS)
+        async with chromium(tmp_path, scene, password=family) as context:
+            page = await context.new_page()
+            url = f"https://{HOSTNAME}:{scene.relay.https_port}/"
+            await page.goto(url)
+            is_new = page.get_by_role("button", name="Create my smart home")
+            await expect(
+                is_new.or_(page.locator("input[name=username]"))
+            ).to_be_visible()
+            await (set_up(page) if await is_new.is_visible() else log_in(page))
+            await is_in_use(page, url)
+            assert await ask(page) == CURRENT
+            assert await page.evaluate(ASK_BY_HTTP) == CURRENT
+            await page.close()
+    finally:
+        async with scene.home.api() as api:
+            await api.expose("home-assistant", hostname=HOSTNAME, access=None)
 
 
 async def set_up(page: Page) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from http.client import IncompleteRead
+from http.cookies import SimpleCookie
 import json
 from pathlib import Path
 
@@ -173,6 +174,150 @@ async def test_second_authorization_header_is_never_let_in(
         status, _ = await home.get(HOST, headers={"Authorization": "junk"})
         assert status == 401
         assert service.requests == 0
+
+
+# --- the cookie of who was right once ---------------------------------------------
+
+
+async def sign_in(home: Household, host: str = HOST) -> str:
+    """Give the right password; return the cookie as a browser sends it."""
+    visitor = await home.visit(host)
+    response = await asyncio.to_thread(visitor.ask, headers=basic())
+    assert response.status == 200
+    response.read()
+    cookies = SimpleCookie(response.headers["Set-Cookie"])
+    (cookie,) = cookies.values()
+    assert cookie.key.startswith("__Host-")
+    assert (cookie["path"], cookie["samesite"], cookie["domain"]) == ("/", "Lax", "")
+    assert cookie["secure"]
+    assert cookie["httponly"]
+    assert len(cookie.value) == 64
+    return f"{cookie.key}={cookie.value}"
+
+
+async def headers_behind(home: Household, **sent: str) -> dict[str, str]:
+    status, body = await home.get(HOST, headers=sent)
+    assert status == 200
+    return dict(json.loads(body)["headers"])
+
+
+async def test_who_was_right_once_comes_in_by_cookie_and_the_service_may_use_the_header(
+    tmp_path: Path, access: Access
+) -> None:
+    """As Home Assistant's page does; and Safari sends WebSockets no password."""
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        cookie = await sign_in(home)
+        theirs = basic("somebody else", "secret")["Authorization"]
+        for own in ("Bearer abc", theirs, "Digest username=x"):
+            seen = await headers_behind(home, Cookie=cookie, Authorization=own)
+            assert seen["authorization"] == own
+            assert "cookie" not in seen
+        assert "authorization" not in await headers_behind(home, Cookie=cookie)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ""), ("a=1; ", ""), ("", "; b=2"), ("a=1; ", "; b=2")]
+)
+async def test_the_service_gets_every_cookie_but_ours(
+    tmp_path: Path, access: Access, before: str, after: str
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        ours = await sign_in(home)
+        seen = await headers_behind(home, Cookie=f"{before}{ours}{after}")
+        kept = [one for one in f"{before}{after}".split("; ") if one]
+        assert seen.get("cookie", "") == "; ".join(kept)
+
+
+async def test_the_password_reaches_no_service_with_the_cookie_either(
+    tmp_path: Path, access: Access
+) -> None:
+    """A browser sends both. What one edge has seen, the next one does not know."""
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        cookie = await sign_in(home)
+        await home.edge.apply(
+            [
+                home.route(HOST, service.port, access=access),
+                home.route(OTHER, service.port),
+            ]
+        )
+        right = basic()["Authorization"]
+        mistyped = basic(password=PASSWORD + "x")["Authorization"]
+        for own in (right, right.replace("Basic", "BASIC"), mistyped):
+            seen = await headers_behind(home, Cookie=cookie, Authorization=own)
+            assert "authorization" not in seen
+        visitor = await home.visit(HOST)
+        answer = await asyncio.to_thread(
+            visitor.raw,
+            b"GET / HTTP/1.1\r\nHost: cottage.example.com\r\nConnection: close\r\n"
+            b"Cookie: " + cookie.encode() + b"\r\nAuthorization: Bearer abc\r\n"
+            b"Authorization: " + right.encode() + b"\r\n\r\n",
+        )
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"abc" not in answer
+        assert right.removeprefix("Basic ").encode() not in answer
+
+
+async def test_a_cookie_is_given_once_and_to_nobody_who_was_wrong(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        cookie = await sign_in(home)
+        for headers, given in (
+            ({}, False),
+            (basic(password="wrong wrong"), False),
+            ({"Cookie": cookie}, False),
+            ({"Cookie": cookie, **basic()}, False),
+            (basic(), True),
+        ):
+            visitor = await home.visit(HOST)
+            response = await asyncio.to_thread(visitor.ask, headers=headers)
+            response.read()
+            assert ("Set-Cookie" in response.headers) == given
+
+
+async def test_no_other_cookie_opens(tmp_path: Path, access: Access) -> None:
+    same = make_access(NAME, PASSWORD)  # with another salt
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply(
+            [
+                home.route(HOST, service.port, access=access),
+                home.route(OTHER, service.port, access=access),
+            ]
+        )
+        cookie, other = await sign_in(home), await sign_in(home, OTHER)
+        name, value = cookie.split("=")
+        assert other != cookie
+        requests = service.requests
+        for wrong in (
+            other,
+            cookie[:-1],
+            f"{cookie}0",
+            f"{name}=",
+            f"hearthgate={value}",
+            f"{name}={value[:-1]}{'1' if value[-1] == '0' else '0'}",
+            f"a={cookie}",
+            f"{name}={'0' * 64}",
+        ):
+            status, _ = await home.get(HOST, headers={"Cookie": wrong})
+            assert status == 401, wrong
+        assert service.requests == requests
+        await home.edge.apply([home.route(HOST, service.port, access=same)])
+        assert (await home.get(HOST, headers={"Cookie": cookie}))[0] == 401
+
+
+async def test_the_cookie_holds_over_a_change_of_the_edge(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        routes = [home.route(HOST, service.port, access=access)]
+        await home.edge.apply(routes)
+        cookie = await sign_in(home)
+        await home.edge.apply([*routes, home.route(OPEN, service.port)])
+        assert (await home.get(HOST, headers={"Cookie": cookie}))[0] == 200
 
 
 async def test_guessing_is_stopped_per_address_and_spares_who_was_right(

@@ -12,6 +12,8 @@ addresses and ports, or escaped byte by byte. Must mean the same to HAProxy 2.6 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+import hmac
 from string import ascii_letters, digits
 from typing import Final
 
@@ -27,6 +29,9 @@ CERTIFICATES: Final = "certificates.list"
 CONSOLE: Final = "console.sock"
 CUT: Final = "cut.list"  # hostnames whose connections end here; empty at the start
 DOOR_VARIABLE: Final = "HEARTHGATE_DOOR"  # holds the number of the hand-over socket
+
+# The prefix keeps other names and plain http from setting it (RFC 6265bis §4.1.3.2).
+COOKIE: Final = "__Host-hearthgate"
 
 _HTML: Final = 'content-type "text/html; charset=utf-8" file'
 _NO_STORE: Final = "hdr Cache-Control no-store"
@@ -207,7 +212,7 @@ def _user(access: Access) -> str:
 def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
     yield f"backend {route.hostname}"
     if route.access is not None:
-        yield from _access(route.hostname, settings)
+        yield from _access(route.hostname, route.access, settings)
     if route.public_port != HTTPS_PORT:
         where = f"{route.hostname}:{route.public_port}"
         yield f"  http-request set-header X-Forwarded-Host {where}"
@@ -215,15 +220,23 @@ def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
     yield _server(route.target)
 
 
-def _access(hostname: str, settings: EdgeSettings) -> Iterator[str]:
+def _access(hostname: str, access: Access, settings: EdgeSettings) -> Iterator[str]:
     """Ask for a name and a password; remember a right one by its digest.
 
     The table holds only credentials that were right for this hostname. With two
     Authorization headers the one that is checked and the one that is remembered could
     differ, so these are never let in.
+
+    Whoever was right once gets a cookie that counts as much. Then the service may use
+    the Authorization header for itself, as Home Assistant does, and WebSockets come in
+    from browsers that send them no password (Safari).
     """
     digest = "req.fhdr(authorization),sha2(256)"
-    unknown = "!{ var(txn.known) -m bool } !{ var(txn.right) -m bool }"
+    token = _token(hostname, access)
+    has_cookie = "{ var(txn.cookie) -m bool }"
+    unknown = (
+        f"!{has_cookie} !{{ var(txn.known) -m bool }} !{{ var(txn.right) -m bool }}"
+    )
     ask = (
         f"  http-request return status 401 {_HTML} {page_file(401)} {_NO_STORE}"
         f' hdr WWW-Authenticate "Basic realm=\\"{hostname}\\", charset=\\"UTF-8\\""'
@@ -233,8 +246,17 @@ def _access(hostname: str, settings: EdgeSettings) -> Iterator[str]:
         "  stick-table type binary len 32 size 1k"
         f" expire {settings.credential_s}s store gpt0"
     )
-    yield f"{ask} if !{{ req.fhdr_cnt(authorization) eq 1 }}"
-    yield f"  http-request set-var(txn.known) {digest},in_table({hostname})"
+    # Digests are compared: how long that takes tells nothing of the cookie.
+    yield (
+        "  http-request set-var(txn.cookie) bool(true)"
+        f" if {{ req.cook({COOKIE}),sha2(256),hex -m str -i"
+        f" {sha256(token.encode()).hexdigest()} }}"
+    )
+    yield f"{ask} if !{has_cookie} !{{ req.fhdr_cnt(authorization) eq 1 }}"
+    yield (
+        f"  http-request set-var(txn.known) {digest},in_table({hostname})"
+        f" if !{has_cookie}"
+    )
     yield (
         f"  http-request track-sc0 src,ipmask(32,64) table wrong_passwords if {unknown}"
     )
@@ -253,8 +275,30 @@ def _access(hostname: str, settings: EdgeSettings) -> Iterator[str]:
         f"  http-request track-sc1 {digest} table {hostname}"
         " if { var(txn.right) -m bool }"
     )
-    # It was meant for the edge. A service never learns the password.
-    yield "  http-request del-header Authorization"
+    # What was meant for the edge a service never learns: the password, which browsers
+    # go on sending, even a mistyped one, and the cookie.
+    for ours in (
+        f"{{ http_auth_user -m str -- {escape(access.username)} }}",
+        "{ req.fhdr_cnt(authorization) gt 1 }",  # which of them was not looked at
+    ):
+        yield f"  http-request del-header Authorization if {ours}"
+    yield f"  http-request replace-header Cookie ^{COOKIE}=[^;]*(?:;\\ *)?(.*)$ \\1"
+    yield f"  http-request replace-header Cookie ^(.*);\\ *{COOKIE}=[^;]*(.*)$ \\1\\2"
+    yield "  http-request del-header Cookie if { req.fhdr(cookie) -m len 0 }"
+    yield (
+        f"  http-response add-header Set-Cookie {COOKIE}={token};\\ Path=/;\\ Secure;"
+        f"\\ HttpOnly;\\ SameSite=Lax if !{has_cookie}"
+    )
+
+
+def _token(hostname: str, access: Access) -> str:
+    """Return what the cookie says: nobody can guess the hash with its salt.
+
+    Made of the policy alone, it holds over every change of the edge, and ends with the
+    password.
+    """
+    policy = f"cookie of {hostname} for {access.username}"
+    return hmac.digest(access.password_hash.encode(), policy.encode(), "sha256").hex()
 
 
 def _server(target: Target) -> str:
