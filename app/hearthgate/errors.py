@@ -16,7 +16,7 @@ class HearthgateError(Exception):
     hint: ClassVar[str] = ""  # what to do about it; may use the same fields
     status: ClassVar[int] = 400  # HTTP status of an API answer
 
-    def __init__(self, **fields: object) -> None:
+    def __init__(self, /, **fields: object) -> None:
         """Keep the fields that message and hint name."""
         super().__init__(fields)
         self.fields = fields

@@ -263,6 +263,8 @@ async def test_a_visitor_of_an_unknown_name_does_not_wait_for_anybody(
 
 
 async def test_an_agent_that_hangs_holds_up_no_other_home(village: Village) -> None:
+    async with load(village, LAMP, SHELF):
+        pass  # both homes are back from what was done before
     async with endless_download(village, SHELF), load(village, SHELF) as (shelf,):
         village.home.send(signal.SIGSTOP)
         try:

@@ -101,7 +101,8 @@ async def test_a_refusal_keeps_the_relays_words_code_and_fields(
     relay.refusal = InviteUsedError(home="attic").as_dict()
     with pytest.raises(RelayRefusedError, match="was used already, by the home attic"):
         await pair(write_pairing_code(relay.code), tmp_path / "relays")
-    relay.refusal["fields"] = {"home": "attic", "message": "Another one.", "said": "?"}
+    theirs = {"message": "Another one.", "said": "?", "self": "?", "cls": "?"}
+    relay.refusal["fields"] = {"home": "attic", **theirs}
     with pytest.raises(RelayRefusedError, match="was used already") as caught:
         await pair(write_pairing_code(relay.code), tmp_path / "relays")
     assert caught.value.advice == InviteUsedError.hint

@@ -57,7 +57,7 @@ class AtHome:
 
     async def get(self) -> bytes:
         loop = asyncio.get_running_loop()
-        datagram = await asyncio.wait_for(loop.sock_recv(self.sock, 65_535), 5)
+        datagram = await asyncio.wait_for(loop.sock_recv(self.sock, 65_535), 20)
         message = self.opener.open(datagram)
         assert message is not None
         return message
@@ -149,11 +149,11 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def heard(sock: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
-    return await asyncio.wait_for(loop.sock_recv(sock, 65_535), 5)
+    return await asyncio.wait_for(loop.sock_recv(sock, 65_535), 20)
 
 
 async def until(look: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not look():  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0.01)
 
