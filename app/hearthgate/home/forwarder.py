@@ -117,9 +117,17 @@ class Forwarder:
             await tunnel.declare(forwards)
 
     def _settle(self, exposure: Exposure) -> None:
-        """Show what came of it."""
-        service_id = exposure.service_id
-        tunnel = self._tunnels.get(exposure.relay_id)
+        """Show what came of it.
+
+        What was wished while the relay was asked is not declared yet: the next round
+        tells.
+        """
+        service_id, relay_id = exposure.service_id, exposure.relay_id
+        tunnel = self._tunnels.get(relay_id)
+        forward = forward_of(exposure)
+        is_wanted = forward in self.forwards(relay_id)
+        if tunnel is not None and (forward in tunnel.forwards) != is_wanted:
+            return
         if not exposure.enabled:
             self._set(service_id, Phase.OFF)
         elif tunnel is None or tunnel.status.state is not TunnelState.CONNECTED:
@@ -129,7 +137,7 @@ class Forwarder:
         elif not tunnel.has_declared:
             self._set(service_id, Phase.WAITING)
         else:
-            why = tunnel.refused_forwards.get(str(forward_of(exposure)))
+            why = tunnel.refused_forwards.get(str(forward))
             if why is None:
                 self._set(service_id, Phase.LIVE)
             else:

@@ -35,6 +35,7 @@ class FakeStatus:
         self.state = TunnelState.CONNECTED
         self.domains: tuple[str, ...] = ("home.example.com",)
         self.addresses = ("127.0.0.1",)
+        self.can_forward = True
 
 
 class FakeTunnel:
