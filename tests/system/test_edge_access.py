@@ -230,6 +230,25 @@ async def test_the_service_gets_every_cookie_but_ours(
         assert seen.get("cookie", "") == "; ".join(kept)
 
 
+async def test_a_second_line_of_cookies_is_kept_when_the_first_was_ours(
+    tmp_path: Path, access: Access
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        ours = (await sign_in(home)).encode()
+        for first, second in ((ours, b"a=1"), (b"a=1", ours)):
+            visitor = await home.visit(HOST)
+            answer = await asyncio.to_thread(
+                visitor.raw,
+                b"GET /echo HTTP/1.1\r\nHost: cottage.example.com\r\n"
+                b"Connection: close\r\nCookie: " + first + b"\r\n"
+                b"Cookie: " + second + b"\r\n\r\n",
+            )
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"a=1" in answer
+            assert ours not in answer
+
+
 async def test_the_password_reaches_no_service_with_the_cookie_either(
     tmp_path: Path, access: Access
 ) -> None:

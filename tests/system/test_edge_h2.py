@@ -1,6 +1,8 @@
 """HTTP/2 towards visitors: authorities, WebSockets over a stream, changes below it."""
 
 import asyncio
+import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,31 @@ async def test_stream_for_another_name_is_misdirected(tmp_path: Path) -> None:
             h2.request(2 * number + 1, *get(authority))
             assert await asyncio.to_thread(h2.status) == status
         assert service.requests == 2
+
+
+async def test_the_cookie_of_a_password_is_taken_out_of_pieces_too(
+    tmp_path: Path,
+) -> None:
+    """Browsers send each cookie as a field of its own (RFC 9113 §8.2.3)."""
+    async with house() as service, household(tmp_path) as home:
+        locked = make_access("anna", "a password")
+        await home.edge.apply([home.route(HOST, service.port, access=locked)])
+        pair = base64.b64encode(b"anna:a password").decode()
+        visitor = await home.visit(HOST)
+        response = await asyncio.to_thread(
+            visitor.ask, headers={"Authorization": f"Basic {pair}"}
+        )
+        response.read()
+        ours = response.headers["Set-Cookie"].partition(";")[0]
+        h2 = await connect(home, HOST)
+        pieces = ("cookie", "a=1"), ("cookie", ours), ("cookie", "b=2")
+        h2.request(1, *get(HOST), *pieces)
+        assert await asyncio.to_thread(h2.status) == 200
+        _, _, _, body = await asyncio.to_thread(h2.until, DATA)
+        seen = [
+            value for name, value in json.loads(body)["headers"] if name == "cookie"
+        ]
+        assert seen == ["a=1; b=2"]
 
 
 @pytest.mark.parametrize("authority_first", [True, False])

@@ -284,7 +284,8 @@ def _access(hostname: str, access: Access, settings: EdgeSettings) -> Iterator[s
         yield f"  http-request del-header Authorization if {ours}"
     yield f"  http-request replace-header Cookie ^{COOKIE}=[^;]*(?:;\\ *)?(.*)$ \\1"
     yield f"  http-request replace-header Cookie ^(.*);\\ *{COOKIE}=[^;]*(.*)$ \\1\\2"
-    yield "  http-request del-header Cookie if { req.fhdr(cookie) -m len 0 }"
+    only_ours = "{ req.fhdr_cnt(cookie) eq 1 } { req.fhdr(cookie) -m len 0 }"
+    yield f"  http-request del-header Cookie if {only_ours}"
     yield (
         f"  http-response add-header Set-Cookie {COOKIE}={token};\\ Path=/;\\ Secure;"
         f"\\ HttpOnly;\\ SameSite=Lax if !{has_cookie}"
