@@ -81,6 +81,7 @@ async def test_from_the_pairing_code_to_a_visit_with_a_verified_certificate(
         await toggle.click()
         await expect(toggle).not_to_be_checked()
         await expect(link).not_to_be_visible()
+        await expect(toggle).to_have_attribute("aria-busy", "false")  # it is done
         with pytest.raises(Exception, match="ERR_"):
             await visitor.goto(credentials)
 

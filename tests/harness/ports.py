@@ -1,14 +1,17 @@
 """Choose loopback ports for programs that cannot take a listening socket.
 
 None is from the ephemeral range, where an outgoing connection of anybody could take it
-before its program binds it, and none is given twice by one process.
+before its program binds it, and none is given twice: each of the processes that
+pytest-xdist runs beside each other has ports of its own.
 """
 
 import contextlib
 import os
 import socket
 
-_FIRST, _COUNT = 20_000, 12_000  # below Linux' ip_local_port_range
+_COUNT = 1_500
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_FIRST = 20_000 + _WORKER * _COUNT  # all below Linux' ip_local_port_range
 _given: set[int] = set()
 
 

@@ -34,6 +34,15 @@ VISIT_DEADLINE_S = 60.0
 _Part = TypeVar("_Part")
 
 
+# Limits of a relay for what a busy machine takes: how long a visitor waits for a home
+# that is on its way back, or is in the middle of its hello.
+PATIENT = {
+    "HEARTHGATE_LIMITS__WAITING_DEADLINE_S": "60",
+    "HEARTHGATE_LIMITS__RECONNECT_GRACE_S": "60",
+    "HEARTHGATE_LIMITS__HELLO_DEADLINE_S": "60",
+}
+
+
 class SceneError(Exception):
     """Raise if the scene cannot be set; says what the processes said."""
 

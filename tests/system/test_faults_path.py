@@ -21,6 +21,7 @@ from tests.harness.faulty import (
 from tests.harness.hearthgate import Api, Process
 from tests.harness.scene import Scene
 
+POOL = 4  # parked channels at least
 REPLAYING = "replaying"
 # Both sides ping every 20 s and wait 10 s for the answer.
 NOTICED_S = 60.0
@@ -77,6 +78,12 @@ async def test_parked_channels_that_went_silent_cost_a_visitor_one_replay(
     broken: tuple[Scene, FaultyRelay, str],
 ) -> None:
     scene, path, hostname = broken
+    # A channel that is dialled later would be healthy.
+    async with asyncio.timeout(60):
+        while (  # noqa: ASYNC110  no event
+            (await asyncio.to_thread(scene.relay.homes))[0]["parked"] < POOL
+        ):
+            await asyncio.sleep(0.1)
     await path.fault_of(path.of(Kind.CHANNEL), BLACKHOLE)
     assert (await scene.visit(hostname, "/echo")).status == 200
     assert scene.relay.log.count(REPLAYING) == 1

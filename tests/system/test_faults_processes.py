@@ -16,7 +16,7 @@ from aiohttp import ClientError
 import pytest
 
 from tests.harness.hearthgate import HomeProcess
-from tests.harness.scene import LOOPBACK, Scene, furnish
+from tests.harness.scene import LOOPBACK, PATIENT, Scene, furnish
 
 BARN = "barn.example.com"
 SHELF = f"shelf.{BARN}"
@@ -48,7 +48,7 @@ LAMP = "lamp.home.example.com"
 
 @pytest.fixture(scope="module")
 def village() -> Iterator[Village]:
-    there = Village()
+    there = Village(relay_environment=PATIENT)
     asyncio.run(there.__aenter__())
     try:
         there.settle()

@@ -40,7 +40,9 @@ async def test_visitors_after_each_other_need_one_channel() -> None:
         for number in range(50):
             words = str(number).encode()
             assert await say_and_hear(port_of(service), words) == words
-        assert set(path.of(Kind.CHANNEL)) == before
+        after = set(path.of(Kind.CHANNEL))
+        assert before <= after
+        assert len(after - before) <= 1  # the pool may fill up again meanwhile
 
 
 async def test_a_visitor_on_a_channel_that_went_silent_is_heard_once() -> None:

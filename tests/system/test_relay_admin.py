@@ -63,7 +63,8 @@ def test_the_first_start_prints_a_code_with_a_picture_and_later_ones_do_not() ->
 
 def test_a_relay_without_an_address_says_what_it_needs() -> None:
     with RelayProcess() as relay:
-        assert "without an address there is no pairing code" in relay.log
+        wanted = "without an address there is no pairing code"
+        relay._wait(lambda: wanted in relay.log or None)
         said = refusal(relay, "invite", "--domain", "a.example.com", "--name", "a")
         assert "does not know its public address" in said
         assert "--address relay.example.com" in said

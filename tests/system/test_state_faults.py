@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness.disk import Disk
 from tests.harness.hearthgate import ApiError, HomeProcess, Process, ProcessError
-from tests.harness.scene import DOMAIN, LOOPBACK, Scene
+from tests.harness.scene import DOMAIN, LOOPBACK, PATIENT, Scene
 
 LAMP = f"lamp.{DOMAIN}"
 FILES = {"home": "state.yaml", "relay": "relay.yaml"}
@@ -33,7 +33,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[Scene, Disk, Disk]]:
     """Give a scene with a live lamp and with the disks of home and relay."""
-    scene = Scene(paired=False)
+    scene = Scene(paired=False, relay_environment=PATIENT)
     relay_disk = Disk(scene.relay.data)
     with relay_disk.mounted():
         asyncio.run(scene.__aenter__())

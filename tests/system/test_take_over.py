@@ -12,14 +12,14 @@ from aiohttp import ClientError
 import pytest
 
 from tests.harness.hearthgate import Json, ProcessError
-from tests.harness.scene import Scene
+from tests.harness.scene import PATIENT, Scene
 
 pytestmark = pytest.mark.keeps("processes")
 
 
 @pytest.fixture(scope="module")
 def town() -> Iterator[Scene]:
-    there = Scene(relay_environment={"HEARTHGATE_METRICS_PORT": "0"})
+    there = Scene(relay_environment={**PATIENT, "HEARTHGATE_METRICS_PORT": "0"})
     asyncio.run(there.__aenter__())
     try:
         asyncio.run(there.expose(there.web.url, "Lamp"))

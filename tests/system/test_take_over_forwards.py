@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.harness.hearthgate import Json
-from tests.harness.scene import LOOPBACK, Scene
+from tests.harness.scene import LOOPBACK, PATIENT, Scene
 from tests.system import test_forwards_tcp as tcp
 from tests.system import test_forwards_udp as udp
 from tests.system.test_take_over import until_status
@@ -17,7 +17,7 @@ from tests.system.test_take_over import until_status
 
 @pytest.fixture
 async def town() -> AsyncIterator[Scene]:
-    async with Scene() as scene:
+    async with Scene(relay_environment=PATIENT) as scene:
         yield scene
 
 
@@ -38,7 +38,7 @@ async def ask(port: int) -> None:
         sock.setblocking(False)
         sock.connect((LOOPBACK, port))
         # What is on its way when the relay changes may be lost, once: it is UDP.
-        assert await udp.ask(sock, b"anybody?", tries=12) == b"anybody?"
+        assert await udp.ask(sock, b"anybody?", tries=40) == b"anybody?"
 
 
 class Stream:
@@ -56,7 +56,7 @@ class Stream:
         while not self.is_over:
             problem = ""
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     await self._come(self._port)
             except Exception as err:  # noqa: BLE001  each is a refused visitor
                 problem = repr(err)

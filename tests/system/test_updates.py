@@ -17,7 +17,7 @@ import pytest
 
 from tests.harness.hearthgate import HomeProcess, Json, ProcessError
 from tests.harness.ports import free_port
-from tests.harness.scene import DOMAIN, Scene
+from tests.harness.scene import DOMAIN, PATIENT, Scene
 from tests.harness.supervisor import StandInSupervisor, in_thread
 from tests.harness.versions import NEXT, OtherVersion, this_version
 
@@ -35,10 +35,11 @@ class AddOn(Scene):
 
     def __init__(self, stand_in: StandInSupervisor) -> None:
         super().__init__(
+            relay_environment=PATIENT,
             home_environment={
                 **stand_in.environment,
                 "HEARTHGATE_HASS__INGRESS_PEER": PEER,
-            }
+            },
         )
         self.ingress = stand_in.own["ingress_port"]
 
@@ -133,7 +134,7 @@ class Browser:
 
 
 async def until_somebody_waits(scene: Scene) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(somebody_waits, scene):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

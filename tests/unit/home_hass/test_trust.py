@@ -23,6 +23,8 @@ from hearthgate.values import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 from tests.unit.home_hass.parts import Door, ScriptedCore
 
+PATIENT = Patience(back_within_s=20, seen_within_s=20, look_every_s=0.02, settle_s=0.02)
+# Where it has to run out.
 QUICK = Patience(back_within_s=0.5, seen_within_s=0.5, look_every_s=0.02, settle_s=0.02)
 
 
@@ -70,7 +72,7 @@ async def staged(token: str = TOKEN) -> AsyncIterator[Stage]:
             lambda: door.target,
             visit,
             on_change=lambda: seen.append(trust.status),
-            patience=QUICK,
+            patience=PATIENT,
         )
         stage = Stage(supervisor, core, door, trust, visits, seen)
         try:
@@ -111,6 +113,8 @@ async def test_one_click_changes_tries_visits_and_confirms(stage: Stage) -> None
 async def test_a_core_that_never_comes_back_is_told_with_what_to_expect(
     stage: Stage,
 ) -> None:
+    stage.trust._patience = QUICK
+
     def goes_down(asked: dict[str, object]) -> object:
         stage.supervisor.core_is_up = False
         return stage.core.configure(asked)
@@ -153,8 +157,9 @@ async def test_a_core_that_cannot_use_the_settings_says_why_at_once(
 async def test_what_the_public_name_does_not_show_is_not_confirmed(
     stage: Stage, visit: int | Exception
 ) -> None:
+    stage.trust._patience = QUICK
     stage.visits[:] = [visit]
-    stage.core.revert_at = time.time() + 2
+    stage.core.revert_at = time.time() + 5
     await stage.trust.apply(login_attempts=None)
     status = await stage.until(lambda one: one.problem)
     assert stage.core.promoted == 0
@@ -224,6 +229,7 @@ async def test_what_somebody_confirmed_meanwhile_is_not_confirmed_again(
 
 async def test_settings_that_wait_for_a_restart_are_not_in_use(stage: Stage) -> None:
     """The same proxies as before: only Core itself says which settings it uses."""
+    stage.trust._patience = QUICK
     stage.core.stable |= {"use_x_forwarded_for": True, "trusted_proxies": ["127.0.0.1"]}
     stage.core.restarts = False
     stage.door.status = 200
