@@ -107,6 +107,7 @@ async def test_a_relay_tells_how_it_is_and_can_be_reconnected_and_forgotten(
     await page.get_by_role("button", name="Forget the relay").click()
     assert await home.called() == ("DELETE", "relays/r1", {})
     await expect(page.locator("hg-first-run")).to_be_visible()
+    assert home.calls.empty()
 
 
 async def test_services_come_go_and_change_without_a_reload(

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 import ssl
 from typing import Any
+import warnings
 
 import pytest
 
@@ -15,6 +16,7 @@ from hearthgate.home.model import Scheme
 from tests.unit.home_edge.visiting import (
     MB,
     VISITOR,
+    Visitor,
     house,
     household,
     make_certificate,
@@ -185,6 +187,16 @@ async def test_tls_below_1_2_is_refused(tmp_path: Path) -> None:
         await home.edge.apply([home.route(HOST, service.port)])
         visitor = await home.visit(HOST)
         assert visitor.tls.version() == "TLSv1.3"
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        old.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL itself would not even ask
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version = ssl.TLSVersion.TLSv1
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        late = Visitor(home, HOST, VISITOR)
+        with late.plain, pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+            await asyncio.to_thread(old.wrap_socket, late.plain, server_hostname=HOST)
 
 
 async def test_https_service_with_its_own_certificate_is_reached(
