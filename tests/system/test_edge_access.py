@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+from collections.abc import AsyncIterator
+import contextlib
 from http.client import IncompleteRead
 from http.cookies import SimpleCookie
 import json
@@ -11,7 +13,7 @@ import pytest
 
 from hearthgate.home.access import make_access
 from hearthgate.home.model import Access
-from tests.unit.home_edge.visiting import Household, house, household
+from tests.unit.home_edge.visiting import House, Household, house, household
 
 HOST = "cottage.example.com"
 OTHER = "barn.example.com"
@@ -29,11 +31,20 @@ def basic(name: str = NAME, password: str = PASSWORD) -> dict[str, str]:
     return {"Authorization": f"Basic {pair}"}
 
 
+@contextlib.asynccontextmanager
+async def locked(
+    tmp_path: Path, access: Access
+) -> AsyncIterator[tuple[Household, House]]:
+    """Give a household whose only service asks for the name and the password."""
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        yield home, service
+
+
 async def test_right_password_opens_and_never_reaches_the_service(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         for _ in range(3):  # checked, then remembered
             status, body = await home.get(HOST, headers=basic())
             assert status == 200
@@ -59,8 +70,7 @@ async def test_service_without_access_keeps_its_own_authorization(
 async def test_nothing_or_nonsense_is_asked_for_a_password(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, service):
         for headers in (
             {},
             {"Authorization": ""},
@@ -124,8 +134,7 @@ async def quiet(tmp_path: Path, access: Access):  # type: ignore[no-untyped-def]
 async def test_connection_that_was_let_in_is_asked_again_for_every_request(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         visitor = await home.visit(HOST)
 
         def ask(headers: dict[str, str]) -> int:
@@ -160,8 +169,7 @@ async def test_second_authorization_header_is_never_let_in(
 ) -> None:
     """The first would be checked and the last remembered: "junk" would open later."""
     right = basic()["Authorization"].encode()
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, service):
         for first, last in ((right, b"junk"), (b"junk", right)):
             visitor = await home.visit(HOST)
             answer = await asyncio.to_thread(
@@ -205,8 +213,7 @@ async def test_who_was_right_once_comes_in_by_cookie_and_the_service_may_use_the
     tmp_path: Path, access: Access
 ) -> None:
     """As Home Assistant's page does; and Safari sends WebSockets no password."""
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         cookie = await sign_in(home)
         theirs = basic("somebody else", "secret")["Authorization"]
         for own in ("Bearer abc", theirs, "Digest username=x"):
@@ -222,8 +229,7 @@ async def test_who_was_right_once_comes_in_by_cookie_and_the_service_may_use_the
 async def test_the_service_gets_every_cookie_but_ours(
     tmp_path: Path, access: Access, before: str, after: str
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         ours = await sign_in(home)
         seen = await headers_behind(home, Cookie=f"{before}{ours}{after}")
         kept = [one for one in f"{before}{after}".split("; ") if one]
@@ -233,8 +239,7 @@ async def test_the_service_gets_every_cookie_but_ours(
 async def test_a_second_line_of_cookies_is_kept_when_the_first_was_ours(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         ours = (await sign_in(home)).encode()
         for first, second in ((ours, b"a=1"), (b"a=1", ours)):
             visitor = await home.visit(HOST)
@@ -253,8 +258,7 @@ async def test_the_password_reaches_no_service_with_the_cookie_either(
     tmp_path: Path, access: Access
 ) -> None:
     """A browser sends both. What one edge has seen, the next one does not know."""
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, service):
         cookie = await sign_in(home)
         await home.edge.apply(
             [
@@ -282,8 +286,7 @@ async def test_the_password_reaches_no_service_with_the_cookie_either(
 async def test_a_cookie_is_given_once_and_to_nobody_who_was_wrong(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, _):
         cookie = await sign_in(home)
         for headers, given in (
             ({}, False),
@@ -387,8 +390,7 @@ async def test_remembered_credential_is_forgotten_after_its_time(
 async def test_changed_password_ends_what_the_old_one_opened(
     tmp_path: Path, access: Access
 ) -> None:
-    async with house() as service, household(tmp_path) as home:
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
+    async with locked(tmp_path, access) as (home, service):
         visitor = await home.visit(HOST)
         response = await asyncio.to_thread(
             visitor.ask, "/download?mb=2&wait=1", headers=basic()
