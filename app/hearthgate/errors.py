@@ -5,7 +5,21 @@ and, by `raise … from`, the cause for the log. The concrete classes live with 
 package, never here.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+_NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def quoted(
+    code: str, message: str, hint: str = "", fields: Mapping[str, str] = _NO_FIELDS
+) -> dict[str, str]:
+    """Return the fields of an error that says what another one said.
+
+    Its message is {message} and its hint {hint}; `said` is the code of the other one.
+    """
+    return {**fields, "message": message, "hint": hint, "said": code}
 
 
 class HearthgateError(Exception):

@@ -26,12 +26,13 @@ from hearthgate.home.errors import (
 )
 from hearthgate.home.grant import check_grant
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import HTTPS_PORT, Exposure, Phase, Problem, Status
+from hearthgate.home.model import Exposure, Phase, Problem, Status
 from hearthgate.home.tunnel.errors import RelayAwayError, RelayRefusedError
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelState
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.visit import visit
 from hearthgate.tasks import Tasks
+from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -396,7 +397,7 @@ class Exposer:
             certificate=self._on[exposure.service_id].certificate.path,
             access=exposure.access,
             name=exposure.name,
-            public_port=relay.port if relay else HTTPS_PORT,
+            public_port=relay.port if relay else DEFAULT_RELAY_PORT,
         )
 
     async def _publish(self, relay_id: str) -> None:

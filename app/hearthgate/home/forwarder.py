@@ -125,7 +125,7 @@ class Forwarder:
         service_id, relay_id = exposure.service_id, exposure.relay_id
         tunnel = self._tunnels.get(relay_id)
         forward = forward_of(exposure)
-        is_wanted = forward in self.forwards(relay_id)
+        is_wanted = exposure.enabled or forward in self.forwards(relay_id)
         if tunnel is not None and (forward in tunnel.forwards) != is_wanted:
             return
         if not exposure.enabled:

@@ -16,7 +16,6 @@ from typing import Self
 from hearthgate.errors import HearthgateError
 
 __all__ = [
-    "HTTPS_PORT",
     "Access",
     "Exposure",
     "Origin",
@@ -28,8 +27,6 @@ __all__ = [
     "Target",
     "replace",
 ]
-
-HTTPS_PORT = 443  # which a visitor does not have to type
 
 
 class Scheme(StrEnum):

@@ -8,7 +8,7 @@ For parts that look after a service by its id. Changes nothing.
 from hearthgate.home.certificates import Certificates
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.home_store import HomeStore
-from hearthgate.home.model import HTTPS_PORT, Exposure, Phase
+from hearthgate.home.model import Exposure, Phase
 from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import public_url
 from hearthgate.home.visit import Connect, visit
@@ -50,7 +50,7 @@ class PublicSide:
         if self._exposer.status(self._service_id).phase is not Phase.LIVE:
             return None
         relay = self._store.value.relay(exposure.relay_id)
-        return public_url(exposure.hostname, relay.port if relay else HTTPS_PORT)
+        return public_url(exposure.hostname, relay)
 
     async def visit(self, path: str) -> int | None:
         """Return the status of a page, as a visitor gets it.

@@ -2,10 +2,12 @@
 
 from dataclasses import asdict
 
-from hearthgate.home.model import HTTPS_PORT, Exposure, Problem, Service, Status
+from hearthgate.home.model import Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.store import Damage
+from hearthgate.wire.constants import DEFAULT_RELAY_PORT
+from hearthgate.wire.names import format_address
 from hearthgate.wire.ports import Protocol
 
 Json = dict[str, object]
@@ -103,13 +105,13 @@ def _where(exposure: Exposure, relay: Membership | None) -> str:
         host = relay.host if relay else "relay"
         where = f"[{host}]" if ":" in host else host
         return f"{exposure.target.scheme}://{where}:{exposure.public_port}"
-    return public_url(exposure.hostname, relay.port if relay else HTTPS_PORT)
+    return public_url(exposure.hostname, relay)
 
 
-def public_url(hostname: str, relay_port: int) -> str:
-    """Return where a hostname is visited, given the port of its relay."""
-    port = "" if relay_port == HTTPS_PORT else f":{relay_port}"
-    return f"https://{hostname}{port}/"
+def public_url(hostname: str, relay: Membership | None) -> str:
+    """Return where a hostname is visited, given its relay."""
+    port = relay.port if relay else DEFAULT_RELAY_PORT
+    return f"https://{format_address(hostname, port)}/"
 
 
 def problem_view(problem: Problem | None) -> Json | None:

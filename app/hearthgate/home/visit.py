@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hearthgate.home.errors import NotSeenFromOutsideError
-from hearthgate.home.model import HTTPS_PORT
 from hearthgate.home.tunnel.pool import HandOver
+from hearthgate.wire.names import format_address
 from hearthgate.wire.proxy import proxy_header
 
 _DEADLINE_S = 10.0
@@ -89,7 +89,7 @@ async def visit(
                 tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
                 found = tls.getpeercert(binary_form=True)
                 if found == expected and path is not None:
-                    host = hostname if port == HTTPS_PORT else f"{hostname}:{port}"
+                    host = format_address(hostname, port)
                     return await ask_status(reader, writer, host=host, path=path)
             finally:
                 writer.transport.abort()

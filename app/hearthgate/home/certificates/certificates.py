@@ -18,6 +18,7 @@ from pathlib import Path
 import random
 import time
 
+from hearthgate.errors import quoted
 from hearthgate.files import private_folder
 from hearthgate.home.certificates import errors, renewal
 from hearthgate.home.certificates.account import Account
@@ -141,8 +142,8 @@ class Certificates:
         until = renewal.held_until(state, now)
         if until > now and state.problem is not None:
             why = state.problem
-            words = {"message": why.message, "hint": why.hint, "said": why.code}
-            raise errors.PauseError(retry_at=until, **{**why.fields, **words})
+            words = quoted(why.code, why.message, why.hint, why.fields)
+            raise errors.PauseError(retry_at=until, **words)
 
     async def _obtain(
         self, hostname: str, progress: Callable[[Step], None], replaces: Stored | None

@@ -20,7 +20,8 @@ from typing import Final
 from hearthgate.home.edge import headers
 from hearthgate.home.edge.routes import Route, checked, is_address
 from hearthgate.home.edge.settings import EdgeSettings
-from hearthgate.home.model import HTTPS_PORT, Access, Scheme, Target
+from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.wire.names import format_address
 
 # What a generation's folder holds. Short and relative: a UNIX socket's address has room
 # for 108 bytes, and a data folder may be deeper than that.
@@ -182,8 +183,6 @@ def _frontend() -> Iterator[str]:
     yield f"  http-request set-header Connection Upgrade if {websocket}"
     yield "  http-request add-header X-Forwarded-For %[src]"
     yield "  http-request add-header X-Forwarded-Proto https"
-    yield "  http-request add-header X-Forwarded-Host %[var(sess.name)]"
-    yield f"  http-request add-header X-Forwarded-Port {HTTPS_PORT}"
     # strict-sni let only our hostnames in, and each has its backend.
     yield "  use_backend %[var(sess.name)]"
 
@@ -213,10 +212,9 @@ def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
     yield f"backend {route.hostname}"
     if route.access is not None:
         yield from _access(route.hostname, route.access, settings)
-    if route.public_port != HTTPS_PORT:
-        where = f"{route.hostname}:{route.public_port}"
-        yield f"  http-request set-header X-Forwarded-Host {where}"
-        yield f"  http-request set-header X-Forwarded-Port {route.public_port}"
+    where = format_address(route.hostname, route.public_port)
+    yield f"  http-request add-header X-Forwarded-Host {where}"
+    yield f"  http-request add-header X-Forwarded-Port {route.public_port}"
     yield _server(route.target)
 
 

@@ -15,7 +15,8 @@ import re
 from typing import Final
 
 from hearthgate.home.edge.errors import EdgeRefusedError
-from hearthgate.home.model import HTTPS_PORT, Access, Scheme, Target
+from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 
 # RFC 1123 §2.1 labels, lower case; RFC 1035 §2.3.4 lengths. A label never has an
 # underscore, so our own section names, which have one, can never be taken.
@@ -43,7 +44,7 @@ class Route:
     certificate: Path  # PEM: chain and key
     access: Access | None
     name: str  # for the log; never enters the configuration
-    public_port: int = HTTPS_PORT  # of the relay: what visitors type
+    public_port: int = DEFAULT_RELAY_PORT  # of the relay: what visitors type
 
     def policy(self) -> tuple[Target, Access | None]:
         """Return what, when it changes, ends connections that began under it."""

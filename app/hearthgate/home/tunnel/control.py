@@ -22,6 +22,7 @@ from aiohttp import (
 )
 
 from hearthgate import __version__
+from hearthgate.errors import quoted
 from hearthgate.home.tunnel.dialing import (
     DIAL_DEADLINE_S,
     control_url,
@@ -284,7 +285,7 @@ class ControlConnection:
 
 
 def _in_its_words(refused: messages.Refused) -> RelayRefusedError:
-    return RelayRefusedError(message=refused.message, hint="", said=refused.code)
+    return RelayRefusedError(**quoted(refused.code, refused.message))
 
 
 def _refusal(err: WSServerHandshakeError) -> Exception:

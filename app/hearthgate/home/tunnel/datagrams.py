@@ -50,7 +50,7 @@ Count = Callable[[int, Bytes], None]
 
 
 class _Flow:
-    __slots__ = ("id", "last", "port", "sock", "target")
+    __slots__ = ("id", "last", "port", "received", "sent", "sock", "target")
 
     def __init__(
         self, id_: int, port: int, target: Target, sock: socket.socket
@@ -60,6 +60,11 @@ class _Flow:
         self.target = target
         self.sock = sock
         self.last = 0.0
+        self.received = self.sent = 0  # bytes from the visitor, and to it
+
+    @property
+    def moved(self) -> Bytes:
+        return Bytes(self.received, self.sent)
 
 
 class Datagrams:
@@ -77,7 +82,7 @@ class Datagrams:
         clock: Callable[[], float],
         count: Count = lambda _port, _moved: None,
     ) -> None:
-        """count: gets what the visitors of a public port have moved."""
+        """count: gets what a visitor of a public port has moved, once it left."""
         to_relay, to_home = datagram_keys(channel_key)
         self._sealer = Sealer(to_relay, session_tag(session_id))
         self._opener = Opener(to_home)
@@ -99,6 +104,10 @@ class Datagrams:
     def flows(self) -> int:
         """How many flows there are."""
         return len(self._flows)
+
+    def moved(self, port: int) -> list[Bytes]:
+        """Return what each visitor of a public port has moved who is there now."""
+        return [flow.moved for flow in self._flows.values() if flow.port == port]
 
     @property
     def refused(self) -> tuple[int, int]:
@@ -181,7 +190,7 @@ class Datagrams:
                 payloads.setdefault(found[0], []).append(found[1])
         for flow, parts in payloads.items():
             send_all(flow.sock, parts)
-            self._count(flow.port, Bytes(received=sum(map(len, parts))))
+            flow.received += sum(map(len, parts))
         if replies:
             self._send(replies)
 
@@ -243,10 +252,11 @@ class Datagrams:
             flow.last = self._clock()
             payloads = [payload for payload, _ in received]
             self._send([write_flow(Kind.DATA, flow.id, one) for one in payloads])
-            self._count(flow.port, Bytes(sent=sum(map(len, payloads))))
+            flow.sent += sum(map(len, payloads))
 
     def _end_flow(self, flow: _Flow) -> None:
         self._flows.pop(flow.id, None)
+        self._count(flow.port, flow.moved)
         self._poller.remove(flow.sock.fileno())
         flow.sock.close()
 

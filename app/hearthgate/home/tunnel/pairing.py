@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import ClientPayloadError, ServerDisconnectedError
 import voluptuous as vol
 
+from hearthgate.errors import quoted
 from hearthgate.home.tunnel.dialing import (
     DIAL_DEADLINE_S,
     control_url,
@@ -137,8 +138,7 @@ async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
         error = _REFUSAL(answer)["error"]
     except (ValueError, vol.Invalid) as err:
         raise RelayAnswerError(relay=code.address, reason=str(err)) from err
-    words = {"message": error["message"], "hint": error["hint"], "said": error["code"]}
-    raise RelayRefusedError(**{**error["fields"], **words})
+    raise RelayRefusedError(**quoted(**error))
 
 
 async def _post(code: PairingCode, body: dict[str, str]) -> tuple[int, bytes]:

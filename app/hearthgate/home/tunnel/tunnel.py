@@ -125,7 +125,7 @@ class Tunnel:
         )
         self._find_target = find_target
         self._datagrams: Datagrams | None = None
-        self._moved_by_udp: dict[int, Bytes] = {}  # by port, over all sessions
+        self._moved_by_udp: dict[int, Bytes] = {}  # by port, of those who left
         self._options = options
         self._identity = identity
         self._poller = poller
@@ -240,9 +240,12 @@ class Tunnel:
 
     def moved(self, forward: Forward) -> Bytes | None:
         """Return the bytes of a forward; None if it had no visitor yet."""
-        if forward.protocol is Protocol.UDP:
-            return self._moved_by_udp.get(forward.port)
-        return self.streams.moved(forward.port)
+        if forward.protocol is Protocol.TCP:
+            return self.streams.moved(forward.port)
+        total = self._moved_by_udp.get(forward.port)
+        for one in self._datagrams.moved(forward.port) if self._datagrams else ():
+            total = (total or Bytes()) + one
+        return total
 
     async def publish_answer(
         self, hostname: str, token: str, key_authorization: str
