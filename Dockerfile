@@ -23,7 +23,7 @@ RUN apt-get -o Acquire::Retries=5 update \
         ca-certificates python3 python3-pip python3-setuptools \
     && python3 -m venv --without-pip /opt/hearthgate
 COPY requirements/runtime.txt /src/requirements/
-RUN python3 -m pip --python /opt/hearthgate/bin/python install --no-compile \
+RUN python3 -m pip --python /opt/hearthgate/bin/python install --no-compile --no-deps \
         --require-hashes --only-binary :all: --requirement /src/requirements/runtime.txt
 COPY LICENSE README.md pyproject.toml /src/
 COPY app /src/app

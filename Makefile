@@ -13,7 +13,9 @@ SHELL := bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-LOCKER := .work/lock/bin/uv
+# The lock is whole, so nothing is looked up beside it, whatever was published since and
+# whichever pip is there.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 CODE := app tests
 # Most tests wait more than they compute. A file stays in one process.
 SPREAD := -n 3 --dist loadfile
@@ -47,8 +49,8 @@ test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 
-test-hass: need-test .venv/.ready $(LOCKER) ## the tests with two real releases of Home Assistant
-	$(AS_ROOT) tests/tools/hass $(LOCKER)
+test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
+	$(AS_ROOT) tests/tools/hass $(BIN)/uv
 	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadfile tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them
@@ -69,8 +71,8 @@ format: .venv/.ready ## let ruff mend and format what it can
 pictures: need-pictures ## draw the store's icon and logo from the page's icon
 	tests/tools/store_pictures
 
-lock: $(LOCKER) ## lock the dependencies again; UPGRADE=1 takes the newest versions
-	@for name in dev runtime bench; do tests/tools/lock $(LOCKER) "$$name" $(if $(UPGRADE),--upgrade); done
+lock: .venv/.locked ## lock the dependencies again; UPGRADE=1 takes the newest versions
+	@for name in dev runtime bench; do tests/tools/lock $(BIN)/uv "$$name" $(if $(UPGRADE),--upgrade); done
 
 clean: ## remove everything that make made here
 	rm -rf .venv .work build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \
@@ -88,17 +90,13 @@ need-venv:
 
 .venv/.locked: requirements/dev.txt | need-venv
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(INSTALL) --require-hashes -r $<
 	@touch $@
 
 .venv/.ready: pyproject.toml .venv/.locked
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) --no-build-isolation -e .
 	@touch $@
 
 .venv/.ready-bench: requirements/bench.txt .venv/.ready
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(INSTALL) --require-hashes -r $<
 	@touch $@
-
-$(LOCKER): | need-venv
-	$(PYTHON) -m venv --clear .work/lock
-	.work/lock/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
