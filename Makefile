@@ -17,8 +17,11 @@ BIN := .venv/bin
 # whichever pip is there.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 CODE := app tests
-# Most tests wait more than they compute. A file stays in one process.
-SPREAD := -n 3 --dist loadfile
+SUITES := bookworm trixie
+# Most tests wait more than they compute. Neighbours stay together as long as nobody is
+# idle. A process that a test brings down costs that test alone: by file, pytest-xdist
+# 3.8 would wait for ever for what was left of the file.
+SPREAD := -n 3 --dist worksteal
 # A private mDNS daemon, networks of our own and full disks need root.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 
@@ -33,11 +36,12 @@ NEEDS_test-images := buildah:buildah debootstrap:debootstrap \
 	debian-archive-keyring pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \
 	apparmor_parser:apparmor strace:strace
+NEEDS_test-fresh := debootstrap:debootstrap debian-archive-keyring
 NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
-.PHONY: help demo test test-hass test-images bench lint format pictures lock clean
+.PHONY: help demo check test test-fresh test-hass test-images bench lint format pictures lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -45,16 +49,22 @@ help: ## list the targets
 demo: need-demo .venv/.ready ## try Hearthgate on this machine; ONCE=1 checks it and ends
 	$(AS_ROOT) $(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
+check: lint ## lint, types and unit tests, without root and in two minutes
+	$(BIN)/python -m pytest $(SPREAD) tests/unit $(ARGS)
+
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 
 test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
 	$(AS_ROOT) tests/tools/hass $(BIN)/uv
-	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadfile tests/hass $(ARGS)
+	$(AS_ROOT) $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart=0 tests/hass $(ARGS)
 
 test-images: need-test-images .venv/.ready ## build both images, do the main job between them
 	$(AS_ROOT) tests/images/run $(abspath $(BIN)/python) $(ARGS)
+
+test-fresh: need-test-fresh .venv/.ready ## demo and check on a machine that has nothing; SUITES=trixie
+	$(AS_ROOT) tests/fresh/run $(SUITES)
 
 bench: need-bench .venv/.ready-bench ## measure the way of a byte; ARGS=--publish keeps the chart
 	$(AS_ROOT) $(BIN)/python -m tests.bench $(ARGS)

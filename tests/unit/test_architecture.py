@@ -229,7 +229,7 @@ def test_locks_pin_every_package_with_hashes() -> None:
         entries = re.split(r"\n(?=[a-z])", lock.read_text())[1:]
         assert entries, lock
         for entry in entries:
-            assert re.match(r"[a-z0-9.-]+==\S", entry), entry
+            assert re.match(r"[a-z0-9.-]+(\[[a-z,]+\])?==\S", entry), entry
             assert "--hash=sha256:" in entry, entry
 
 
@@ -242,9 +242,15 @@ def test_locks_cover_what_the_project_asks_for() -> None:
         "bench": [*project["dependencies"], *extras["bench"]],
     }.items():
         text = (ROOT / "requirements" / f"{lock}.txt").read_text()
-        locked = set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
+        locked = set(re.findall(r"^([a-z0-9.-]+)(?:\[.*\])?==", text, re.MULTILINE))
         names = {re.split(r"[^\w.-]", need)[0].lower() for need in wanted}
         assert names <= locked
+
+
+def test_the_package_is_made_with_the_setuptools_of_the_lock() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    lock = (ROOT / "requirements" / "dev.txt").read_text()
+    assert wanted["requires"] == re.findall(r"^setuptools==\S+", lock, re.MULTILINE)
 
 
 def test_one_version_everywhere() -> None:
