@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 import inspect
 
 import pytest
+from xdist.workermanage import WorkerController
 
 from tests.tools import leaks
 
@@ -31,6 +32,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "keeps(kind, ...): may leave these behind: processes, threads, sockets, tasks",
     )
     leaks.mark_children()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController, error: object) -> None:
+    """End what a process of tests had started that went down itself."""
+    if error:
+        mark = {
+            "PYTEST_XDIST_WORKER": str(node.workerinput["workerid"]),
+            "PYTEST_XDIST_TESTRUNUID": str(node.workerinput["testrunuid"]),
+        }
+        leaks.kill(leaks.marked(mark))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -58,6 +58,25 @@ def processes() -> dict[int, str]:
     return found
 
 
+def marked(marks: dict[str, str]) -> dict[int, str]:
+    """Return living processes that have all of these in their environment."""
+    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
+    found: dict[int, str] = {}
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if wanted <= set(environ.read_bytes().split(b"\0")):
+                pid = int(environ.parent.name)
+                found[pid] = _command(pid)
+    return found
+
+
+def kill(pids: Collection[int]) -> None:
+    """End these processes at once."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def threads() -> dict[int, str]:
     """Return all living threads of this process, by identity."""
     return {
@@ -97,9 +116,7 @@ def wait_for_end(look: Look, before: Collection[int]) -> list[str]:
         time.sleep(POLL_S)
         left = _new(look, before)
     if look is processes:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(left)
     return sorted(text + _ports(text) for text in left.values())
 
 
