@@ -53,6 +53,7 @@ check: lint ## lint, types and unit tests, without root and in two minutes
 	$(BIN)/python -m pytest $(SPREAD) tests/unit $(ARGS)
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
+	tests/tools/haproxy
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 

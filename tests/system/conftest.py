@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.harness.haproxies import haproxies, using
 from tests.harness.hearthgate import Api, Json
 from tests.harness.scene import Scene
 from tests.harness.webservice import WebService
@@ -13,6 +14,13 @@ from tests.harness.webservice import WebService
 def pytest_configure(config: pytest.Config) -> None:
     """Tell pytest our marker."""
     config.addinivalue_line("markers", "slow: waits for deadlines of half a minute")
+
+
+@pytest.fixture(scope="module", params=haproxies())
+def haproxy(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run what uses this once with every HAProxy that there is; give its version."""
+    with using(haproxies()[request.param]):
+        yield request.param
 
 
 @pytest.fixture(scope="session")

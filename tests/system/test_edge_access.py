@@ -15,6 +15,8 @@ from hearthgate.home.access import make_access
 from hearthgate.home.model import Access
 from tests.unit.home_edge.visiting import House, Household, house, household
 
+pytestmark = pytest.mark.usefixtures("haproxy")
+
 HOST = "cottage.example.com"
 OTHER = "barn.example.com"
 OPEN = "garden.example.com"

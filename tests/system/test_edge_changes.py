@@ -28,6 +28,8 @@ from tests.unit.home_edge.visiting import (
     until,
 )
 
+pytestmark = pytest.mark.usefixtures("haproxy")
+
 HOST = "cottage.example.com"
 OTHER = "barn.example.com"
 THIRD = "garden.example.com"

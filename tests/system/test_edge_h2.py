@@ -11,6 +11,8 @@ from hearthgate.home.access import make_access
 from tests.unit.home_edge.h2raw import DATA, H2, REFUSED_STREAM, RST_STREAM
 from tests.unit.home_edge.visiting import Household, house, household
 
+pytestmark = pytest.mark.usefixtures("haproxy")
+
 HOST = "cottage.example.com"
 OTHER = "barn.example.com"
 THIRD = "garden.example.com"

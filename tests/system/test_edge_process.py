@@ -12,7 +12,10 @@ from hearthgate.home.edge import EdgeFailedError, EdgeSettings, Route
 from hearthgate.home.edge import folder as folders
 from hearthgate.home.edge.process import Haproxy
 from hearthgate.home.model import Scheme, Target
-from tests.unit.home_edge.visiting import PROGRAM, make_certificate, tcp_pair
+from tests.harness import haproxies
+from tests.unit.home_edge.visiting import make_certificate, tcp_pair
+
+pytestmark = pytest.mark.usefixtures("haproxy")
 
 HOST = "cottage.example.com"
 
@@ -22,7 +25,9 @@ async def process(tmp_path: Path):  # type: ignore[no-untyped-def] # noqa: ANN20
     """Yield a HAProxy that runs."""
     pem = make_certificate(tmp_path / "c.pem", HOST)
     route = Route(HOST, Target(Scheme.HTTP, "127.0.0.1", 9), pem, None, "x")
-    settings = EdgeSettings(threads=1, program=PROGRAM, door_deadline_s=30.0)
+    settings = EdgeSettings(
+        threads=1, program=haproxies.program(), door_deadline_s=30.0
+    )
     folders.write(tmp_path / "1", folders.plan([route]), settings, 1)
     haproxy = Haproxy(tmp_path / "1", 1, settings)
     try:
@@ -56,7 +61,7 @@ async def test_door_is_empty_only_when_the_last_visitor_was_accepted(
 
 async def test_process_that_ends_while_it_starts_says_why(tmp_path: Path) -> None:
     (tmp_path / "haproxy.cfg").write_text("nonsense\n")
-    haproxy = Haproxy(tmp_path, 1, EdgeSettings(program=PROGRAM))
+    haproxy = Haproxy(tmp_path, 1, EdgeSettings(program=haproxies.program()))
     await haproxy.start()
     waiting = asyncio.create_task(haproxy.wait(), name="wait")
     with pytest.raises(EdgeFailedError, match="nonsense"):

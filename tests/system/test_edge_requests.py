@@ -22,6 +22,8 @@ from tests.unit.home_edge.visiting import (
     make_certificate,
 )
 
+pytestmark = pytest.mark.usefixtures("haproxy")
+
 HOST = "cottage.example.com"
 OTHER = "barn.example.com"
 

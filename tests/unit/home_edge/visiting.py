@@ -12,7 +12,6 @@ import contextlib
 import datetime as dt
 import http.client
 import ipaddress
-import os
 from pathlib import Path
 import socket
 import ssl
@@ -27,11 +26,10 @@ from cryptography.x509.oid import NameOID
 
 from hearthgate.home.edge import Edge, EdgeSettings, Route
 from hearthgate.home.model import Access, Scheme, Target
+from tests.harness import haproxies
 
 VISITOR = "198.51.100.7"
 PATIENCE_S = 20.0
-# Debian 13 has HAProxy 3.0; a second one can be tried without installing it.
-PROGRAM = os.environ.get("HEARTHGATE_TEST_HAPROXY", "haproxy")
 MB = 1024 * 1024
 
 
@@ -322,7 +320,8 @@ async def household(
 ) -> AsyncIterator[Household]:
     """Run an edge for a test."""
     home = Household(
-        folder, EdgeSettings(**{"threads": 2, "program": PROGRAM, **settings})
+        folder,
+        EdgeSettings(**{"threads": 2, "program": haproxies.program(), **settings}),
     )
     try:
         async with asyncio.timeout(150):
