@@ -28,7 +28,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo env PATH="$$PATH")
 # Debian packages, as command:package, or the bare package if it brings no command.
 NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 	avahi-daemon:avahi-daemon curl:curl
-NEEDS_test := $(NEEDS_demo) chromium:chromium certutil:libnss3-tools \
+NEEDS_test := $(NEEDS_demo) python3-venv chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
 	mosquitto:mosquitto nft:nftables iperf3:iperf3 ssh:openssh-client \
 	sshd:openssh-server
@@ -54,6 +54,7 @@ check: lint ## lint, types and unit tests, without root and in two minutes
 
 test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	tests/tools/haproxy
+	tests/tools/wheels $(BIN)/python
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
 		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
 
