@@ -18,6 +18,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 CODE := app tests
 SUITES := bookworm trixie
+# The wheel is made from the source package, which so proves to be whole.
+DIST := $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir
 # Most tests wait more than they compute. Neighbours stay together as long as nobody is
 # idle. A process that a test brings down costs that test alone: by file, pytest-xdist
 # 3.8 would wait for ever for what was left of the file.
@@ -41,7 +43,8 @@ NEEDS_pictures := rsvg-convert:librsvg2-bin fonts-dejavu-core
 NEEDS_bench := haproxy:haproxy nginx:nginx wrk:wrk h2load:nghttp2-client curl:curl \
 	ssh:openssh-client sshd:openssh-server
 
-.PHONY: help demo check test test-fresh test-hass test-images bench lint format pictures lock clean
+.PHONY: help demo check test test-fresh test-hass test-images test-long bench lint format \
+	dist version pictures lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -80,6 +83,12 @@ format: .venv/.ready ## let ruff mend and format what it can
 	$(BIN)/ruff check --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
 
+dist: .venv/.ready ## make the source package and the wheel, as a release does
+	$(DIST) dist
+
+version: ## set the version everywhere, as in make version VERSION=1.2.3
+	tests/tools/set_version $(VERSION)
+
 pictures: need-pictures ## draw the store's icon and logo from the page's icon
 	tests/tools/store_pictures
 
@@ -87,7 +96,7 @@ lock: .venv/.locked ## lock the dependencies again; UPGRADE=1 takes the newest v
 	@for name in dev runtime bench; do tests/tools/lock $(BIN)/uv "$$name" $(if $(UPGRADE),--upgrade); done
 
 clean: ## remove everything that make made here
-	rm -rf .venv .work build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \
+	rm -rf .venv .work build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis app/*.egg-info
 	find $(CODE) -name __pycache__ -prune -exec rm -rf {} +
 

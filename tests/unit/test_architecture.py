@@ -12,6 +12,7 @@ import importlib
 import os
 from pathlib import Path, PurePosixPath
 import re
+import shutil
 import subprocess
 import tomllib
 
@@ -30,6 +31,8 @@ INPUT_AND_OUTPUT = {
     *("signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time"),
     *("urllib", "uvloop", "zeroconf"),
 }
+
+VERSIONED = ("app/hearthgate/__init__.py", "config.yaml")
 
 # What the add-on store reads as its own, and the only files that may be so named.
 STORE_FILES = {"config": {"config.yaml"}, "repository": {"repository.yaml"}}
@@ -254,11 +257,29 @@ def test_the_package_is_made_with_the_setuptools_of_the_lock() -> None:
 
 
 def test_one_version_everywhere() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in project["project"]
+    (from_package,) = project["tool"]["setuptools"]["dynamic"]["version"].values()
+    assert from_package == "hearthgate.__version__"
+    store = re.findall(
+        r"^version: (.*)$", (ROOT / "config.yaml").read_text(), re.MULTILINE
+    )
     changes = (ROOT / "CHANGELOG.md").read_text()
-    newest = re.search(r"^## \[?(\d+\.\d+\.\d+)", changes, re.MULTILINE)
-    assert newest is not None
-    assert hearthgate.__version__ == project["version"] == newest[1]
+    newest = re.findall(r"^## \[?(\d+\.\d+\.\d+)", changes, re.MULTILINE)[0]
+    assert [hearthgate.__version__] == store == [newest]
+
+
+def test_one_command_sets_the_version_everywhere(tmp_path: Path) -> None:
+    for name in (*VERSIONED, "CHANGELOG.md", "tests/tools/set_version"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    subprocess.run([tmp_path / "tests/tools/set_version", "9.8.7"], check=False)
+
+    for name in VERSIONED:
+        old = (ROOT / name).read_text()
+        new = old.replace(hearthgate.__version__, "9.8.7", 1)
+        assert (tmp_path / name).read_text() == new != old
 
 
 def test_readme_and_ci_name_the_commands_that_work() -> None:
