@@ -59,7 +59,12 @@ test: need-test lint ## lint, types and all tests; ARGS="-k name" narrows
 	tests/tools/haproxy
 	tests/tools/wheels $(BIN)/python
 	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) --cov \
-		--cov-report=term:skip-covered --ignore=tests/hass $(ARGS)
+		--cov-report=term:skip-covered --ignore=tests/hass --ignore=tests/long $(ARGS)
+
+test-long: need-test test-fresh ## what takes an hour: fresh trees, long fuzzing, years
+	tests/tools/haproxy
+	$(AS_ROOT) $(BIN)/python -m pytest $(SPREAD) tests/long tests/fuzz \
+		--hypothesis-profile=long --timeout=3600 $(ARGS)
 
 test-hass: need-test .venv/.ready ## the tests with two real releases of Home Assistant
 	$(AS_ROOT) tests/tools/hass $(BIN)/uv

@@ -40,3 +40,9 @@ def test_the_example_for_forwards_publishes_ports_of_both_kinds_unchanged() -> N
     assert setting is not None
     assert {outside for outside, _ in ranges} == {setting[1]}
     assert read_ports(setting[1]).first >= 1024
+
+
+def test_one_variable_names_a_published_image_instead_of_one_built_here() -> None:
+    relay = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["relay"]
+    assert relay["image"] == "${HEARTHGATE_IMAGE:-hearthgate-relay}"
+    assert relay["build"]["target"] == "relay"
