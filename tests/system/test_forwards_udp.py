@@ -11,12 +11,15 @@ from typing import Any, cast
 
 import pytest
 
+from hearthgate.relay.limits import Limits
 from tests.harness.hearthgate import Json
 from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 
 pytestmark = pytest.mark.keeps("processes")
 OTHER_LOOPBACK = "127.0.0.2"  # so that a service may have the public port's number
+BOUNDS = Limits()
+BASE = BOUNDS.unproven_reply_max
 QUESTION = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + b"\x04lamp\x00\x00\x01\x00\x01"
 
 
@@ -47,6 +50,13 @@ class Dns(Service):
         head = data[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0)
         record = struct.pack("!3HIH4B", 0xC00C, 1, 1, 60, 4, 192, 0, 2, 7)
         return [head + data[12:] + record]
+
+
+class Resolver(Service):
+    """Answer a question with a long record."""
+
+    def answers(self, data: bytes) -> list[bytes]:
+        return [data.ljust(1_000, b"!")]
 
 
 class Megaphone(Service):
@@ -83,15 +93,21 @@ async def forwarded(
 
 
 @contextlib.contextmanager
-def visitor(service: Json) -> Iterator[socket.socket]:
+def visitor(service: Json, address: str = LOOPBACK) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
+        sock.bind((address, 0))
         sock.connect((LOOPBACK, service["exposure"]["public_port"]))
         yield sock
 
 
 async def ask(
-    sock: socket.socket, data: bytes, *, size: int | None = None, tries: int = 40
+    sock: socket.socket,
+    data: bytes,
+    *,
+    size: int | None = None,
+    tries: int = 40,
+    wait_s: float = 0.5,
 ) -> bytes:
     """Send until an answer comes, as everything over UDP does.
 
@@ -101,7 +117,7 @@ async def ask(
     for _ in range(tries):
         await loop.sock_sendall(sock, data)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(wait_s):
                 answer = await loop.sock_recv(sock, 65_535)
                 while size not in (None, len(answer)):
                     answer = await loop.sock_recv(sock, 65_535)
@@ -145,15 +161,61 @@ async def test_a_dns_server_answers(scene: Scene) -> None:
 
 async def test_somebody_else_cannot_be_flooded_with_answers(scene: Scene) -> None:
     async with forwarded(scene, Megaphone()) as service:
-        with visitor(service) as sock:
-            got = len(await ask(sock, b"?"))
-            with contextlib.suppress(TimeoutError):
-                loop = asyncio.get_running_loop()
-                while True:
-                    more = loop.sock_recv(sock, 65_535)
-                    got += len(await asyncio.wait_for(more, 0.5))
-        assert got <= 1_472 + 3 * 40
+        # Each test that earns or spends has an address of its own.
+        with visitor(service, "127.0.0.25") as sock:
+            got = len(await ask(sock, b"?", tries=1, wait_s=20))
+            got += await rest(sock)
+        assert got <= BASE + 3
     assert (await refused(scene))["an answer to an unproven visitor"] >= 40
+
+
+async def rest(sock: socket.socket) -> int:
+    """Return how many bytes still come."""
+    loop, got = asyncio.get_running_loop(), 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            got += len(await asyncio.wait_for(loop.sock_recv(sock, 65_535), 0.5))
+    return got
+
+
+async def test_a_forger_with_many_ports_gets_little_and_who_hears_gets_all(
+    scene: Scene,
+) -> None:
+    """Side by side, with answers of 1,000 bytes: as from DNS, or as a stream."""
+    async with forwarded(scene, Resolver()) as service:
+        await until_it_is_read(service)
+        loop = asyncio.get_running_loop()
+        began, sent, got = loop.time(), 0, 0
+        with visitor(service, "127.0.0.21") as honest:
+            for question in range(200):
+                with contextlib.ExitStack() as stack:
+                    forger = stack.enter_context(visitor(service, "127.0.0.22"))
+                    for _ in range(3):  # goes on without hearing anything
+                        forger.send(b"?")
+                        sent += 1
+                    asked = str(question).encode().ljust(50, b"q")
+                    answer = await ask(honest, asked, tries=1, wait_s=20)
+                    assert answer[:50] == asked
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            got += len(forger.recv(65_535))
+        windows = 1 + (loop.time() - began) / BOUNDS.unproven_reply_window_s
+        assert got <= BASE * windows + 3 * sent
+
+
+async def test_who_asks_from_another_port_each_time_is_answered(scene: Scene) -> None:
+    async with forwarded(scene, Resolver()) as service:
+        await until_it_is_read(service)
+        for _ in range(5):
+            with visitor(service, "127.0.0.23") as sock:
+                answer = await ask(sock, bytes(50), tries=1, wait_s=20)
+                assert len(answer) == 1_000
+
+
+async def until_it_is_read(service: Json) -> None:
+    """Wait until datagrams come through, with an address of its own."""
+    with visitor(service, "127.0.0.24") as sock:
+        await ask(sock, bytes(400))
 
 
 async def test_forged_datagrams_are_dropped_and_counted(scene: Scene) -> None:

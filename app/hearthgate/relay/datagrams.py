@@ -6,8 +6,9 @@
 
 The home speaks first: the relay learns its address from an authentic datagram that is
 newer than all before, and sends nowhere else. To a visitor who may have lied about its
-address at most a few times what it sent goes back (limits.py). Flows time out. Knows
-no content.
+address little more goes back than a few times what it sent (reply_budgets.py). Flows
+time out: when the visitor was silent for long, whatever its service goes on sending
+(RFC 4787 §4.3 warns of the other way). Knows no content.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,20 +19,19 @@ import socket
 from hearthgate.poller import READABLE, Poller
 from hearthgate.relay.addresses import address_key
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.flows import Flow, Key, Table
+from hearthgate.relay.flows import Key, Table
 from hearthgate.relay.forwards import bind_all
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.listening import take
-from hearthgate.relay.sessions import Live, Presence, Session
+from hearthgate.relay.reply_budgets import ReplyBudgets
+from hearthgate.relay.sessions import Presence, Session
 from hearthgate.relay.traffic import Traffic
+from hearthgate.relay.udp_ends import Link, Port, PortFlow, Stream
 from hearthgate.udp import Address, receive_all, send_all, udp_socket
 from hearthgate.wire.control import Forward
 from hearthgate.wire.datagrams import (
     FLOW_BYTES,
     Kind,
-    Opener,
-    Sealer,
-    datagram_keys,
     read_flow,
     session_tag,
     tag_of,
@@ -45,100 +45,6 @@ _LOGGER = logging.getLogger(__name__)
 _OF_ADDRESS = "more flows than allowed from one address"
 _OF_HOME = "more flows than allowed"
 _MADE_ROOM = "an idle flow that made room for another"
-
-Stream = Callable[[bytes], None]
-
-
-class PortFlow(Flow):
-    """A flow of a public port."""
-
-    __slots__ = ("link", "port")
-
-    def __init__(self, port: "Port", key: Key, now: float) -> None:
-        super().__init__(key, now)
-        self.port = port
-        self.link: Link | None = None
-
-    def close(self) -> None:
-        """End it, and tell the home. Twice does no harm."""
-        self.port.end_flow(self)
-
-
-class Port:
-    """A public UDP port of one home. Not read unless there is a way to the home.
-
-    What comes meanwhile waits in the kernel's buffer, for a moment: after a restart of
-    the relay the home is back in less.
-    """
-
-    def __init__(
-        self,
-        owner: "Datagrams",
-        forward: Forward,
-        presence: Presence,
-        socks: list[socket.socket],
-    ) -> None:
-        self._owner = owner
-        self.forward = forward
-        self.presence = presence
-        self.socks = socks
-        self.flows: dict[Key, PortFlow] = {}
-        self.is_open = False
-        self.is_read = False
-        self.waits_since: float | None = None
-
-    @property
-    def listeners(self) -> tuple[socket.socket, ...]:
-        """The sockets, which stay this port's."""
-        return tuple(self.socks)
-
-    def open(self) -> None:
-        """Begin to listen."""
-        self.is_open = True
-        self._owner.arrange(self.presence.home.id)
-
-    def close(self) -> None:
-        """Close the sockets and end the flows. Twice does no harm."""
-        self._owner.close_port(self)
-
-    def end_flow(self, flow: PortFlow) -> None:
-        """End a flow. Twice does no harm."""
-        self._owner.end_flow(self, flow)
-
-    @property
-    def live(self) -> "set[Live]":
-        """What the home's route says is live, so that it is cut and counted there."""
-        route = self.presence.routes.get(str(self.forward))
-        return route.live if route is not None else set()
-
-
-class Link:
-    """The way to one home in one session: keys, address, flows."""
-
-    def __init__(self, session: Session) -> None:
-        to_relay, to_home = datagram_keys(session.key)
-        self.session = session
-        self.sealer = Sealer(to_home, session_tag(session.id))
-        self.opener = Opener(to_relay)
-        self.flows: dict[int, tuple[PortFlow, socket.socket]] = {}
-        self.next_flow = 1
-        self.sock: socket.socket | None = None  # ours, at which the home reaches us
-        self.address: Address | None = None
-        self.heard = float("-inf")  # when the home was last heard by UDP
-        self.stream: Stream | None = None
-
-    @property
-    def leads(self) -> bool:
-        """Whether the home has shown a way to it, in this session."""
-        return self.address is not None or self.stream is not None
-
-    def join(self, flow: PortFlow, sock: socket.socket) -> None:
-        """Give a flow an id of this session."""
-        flow.link = self
-        flow.id = self.next_flow
-        flow.accepted = False
-        self.next_flow = self.next_flow % 0xFFFFFFFF + 1
-        self.flows[flow.id] = (flow, sock)
 
 
 class Datagrams:
@@ -166,6 +72,7 @@ class Datagrams:
         self._hosts = hosts
         self._clock = clock
         self._traffic = traffic
+        self._budgets = ReplyBudgets(limits, counters, clock=clock)
         self._links: dict[bytes, Link] = {}  # by the tag of the session
         self._by_home: dict[str, Link] = {}
         self._ports: set[Port] = set()
@@ -280,7 +187,6 @@ class Datagrams:
             elif kind in (Kind.ACCEPT, Kind.DATA):
                 flow.accepted = True
             if kind == Kind.DATA and self._may_answer(flow, len(message) - FLOW_BYTES):
-                flow.last = now
                 payload = message[FLOW_BYTES:]
                 out.setdefault((sock, flow.visitor), []).append(payload)
         for (sock, visitor), payloads in out.items():
@@ -288,14 +194,11 @@ class Datagrams:
 
     def _may_answer(self, flow: PortFlow, size: int) -> bool:
         """Bound what goes to somebody whose address nobody has proven."""
-        limits = self._limits
-        if not flow.is_proven:
-            most = max(limits.unproven_reply_max, 3 * flow.to_home)
-            if flow.to_visitor + size > most:
-                self._counters.refuse(
-                    "an answer to an unproven visitor",
-                    home=flow.port.presence.home.name,
-                )
+        if not flow.is_proven and not flow.spend(size):
+            home = flow.port.presence.home
+            if not self._budgets.spend(
+                flow.budget, size, home_id=home.id, home=home.name
+            ):
                 return False
         flow.to_visitor += size
         flow.answered = True
@@ -387,9 +290,9 @@ class Datagrams:
                 link.join(flow, sock)
             flow.last = now
             flow.to_home += len(payload)
-            if flow.answered:
-                flow.answered = False
-                flow.proofs += 1
+            flow.prove(self._limits.unproven_reply_max)
+            if not flow.is_proven:
+                self._budgets.heard(flow.budget, len(payload))
             if flow.accepted:
                 messages.append(write_flow(Kind.DATA, flow.id, payload))
             else:
@@ -421,7 +324,8 @@ class Datagrams:
         # Making room may have emptied a table, which is forgotten then.
         self._of_address.setdefault(address_key(address), of_address)
         self._of_home.setdefault(home.id, of_home)
-        flow = port.flows[key] = PortFlow(port, key, now)
+        budget = self._budgets.of(address)
+        flow = port.flows[key] = PortFlow(port, key, now, budget)
         of_address.add(flow)
         of_home.add(flow)
         port.live.add(flow)
@@ -448,6 +352,7 @@ class Datagrams:
 
     def sweep(self) -> None:
         """End flows that were silent for too long. To be called about every 10 s."""
+        self._budgets.sweep()
         now = self._clock()
         limits = self._limits
         for port in self._ports:

@@ -23,6 +23,7 @@ class Flow:
     __slots__ = (
         "accepted",
         "answered",
+        "credit",
         "id",
         "key",
         "last",
@@ -39,6 +40,7 @@ class Flow:
         self.accepted = False  # the home knows it
         self.answered = False  # something went to the visitor since its last datagram
         self.proofs = 0
+        self.credit = 0  # bytes that may go to it because it has gone on once
         self.to_home = 0  # bytes
         self.to_visitor = 0  # as far as it got them
         self.last = now
@@ -47,6 +49,24 @@ class Flow:
     def is_proven(self) -> bool:
         """Whether the visitor is where it says it is."""
         return self.proofs >= _PROVEN_AFTER
+
+    def prove(self, credit: int) -> None:
+        """Count that the visitor went on; after an answer this is a proof.
+
+        The first one is worth a credit. It is good for this flow only: if the others
+        of its address had it too, each proof would pay for more of them.
+        """
+        if self.answered:
+            self.answered = False
+            self.proofs += 1
+            self.credit += credit
+
+    def spend(self, size: int) -> bool:
+        """Take some of the credit; False, and nothing, if there is not enough."""
+        if size > self.credit:
+            return False
+        self.credit -= size
+        return True
 
 
 FlowT = TypeVar("FlowT", bound=Flow)

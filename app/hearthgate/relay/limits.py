@@ -11,6 +11,7 @@ from hearthgate.settings import setting
 from hearthgate.values import duration, integer, size
 
 KIB = 1024
+MIB = 1024 * KIB
 _COUNT = integer(1, 1_000_000)
 _SECONDS = duration(0.05, 86_400.0)
 
@@ -89,9 +90,20 @@ class Limits:
     flow_idle_s: float = setting(_SECONDS, 180.0)
     # Somebody who never went on after our answer may be a forged address.
     unproven_flow_idle_s: float = setting(_SECONDS, 30.0)
-    # Bytes that such an address gets: one answer of DNS with its usual 1,232 bytes, or
-    # three times what it sent (as in RFC 9000 §8.1), whichever is more.
-    unproven_reply_max: int = setting(integer(0, 65_535), 1_472)
+    # Bytes that such an address gets, at all its ports together and within a window,
+    # beyond three times what it sent (RFC 9000 §8.1): three answers of a whole
+    # datagram, or one of DNS with 4,096 bytes. 150 bytes a second at an address that
+    # never asked are less than the noise of the Internet.
+    unproven_reply_max: int = setting(integer(0, 65_535), 4_416)
+    unproven_reply_window_s: float = setting(_SECONDS, 30.0)
+    # The same for all such addresses of one home together: 250 honest newcomers within
+    # a window get a first answer of 1 kB, and who forges the addresses of a whole
+    # network gets 70 kbit/s out of it.
+    unproven_replies_per_home_max_bytes: int = setting(
+        size(64 * KIB, 64 * MIB), 256 * KIB
+    )
+    # About 300 bytes each, so 5 MiB at the worst.
+    unproven_addresses_max: int = setting(_COUNT, 16_384)
     # Homes say hello every 15 s; without two of them UDP is not used towards a home.
     datagram_path_s: float = setting(_SECONDS, 45.0)
     # Datagrams without a way to their home wait in the kernel's buffer, at most 4 MiB

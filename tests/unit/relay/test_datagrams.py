@@ -30,6 +30,7 @@ from tests.unit.relay.parts import SMALL, Clock, limits
 
 LOOPBACK = "127.0.0.1"
 BOUNDS = limits(flows_per_home_max=5, flows_per_address_max=3)
+TOO_MUCH = "an answer to an unproven visitor"
 
 
 def free_udp_port() -> int:
@@ -101,9 +102,10 @@ class Scene:
         self.datagrams.attach(self.session)
         self.home = AtHome(self.session, self.port)
 
-    def visitor(self) -> socket.socket:
+    def visitor(self, address: str = LOOPBACK) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
+        sock.bind((address, 0))
         sock.connect((LOOPBACK, self.public))
         self.visitors.append(sock)
         return sock
@@ -253,9 +255,90 @@ async def test_an_unproven_visitor_gets_little_back(scene: Scene) -> None:
     flow = await scene.opened(sock, b"?")
     for _ in range(10):
         scene.home.send(write_flow(Kind.DATA, flow, bytes(700)))
-    cause = "an answer to an unproven visitor"
-    await until(lambda: scene.counters.refused[cause] == 8)
-    assert [len(await heard(sock)) for _ in range(2)] == [700, 700]
+    await until(lambda: scene.counters.refused[TOO_MUCH] == 4)
+    assert [len(await heard(sock)) for _ in range(6)] == [700] * 6
+
+
+async def answered(scene: Scene, sock: socket.socket, question: bytes) -> bool:
+    """Ask; tell whether the answer of 1,000 bytes got through."""
+    sock.send(question)
+    message = await scene.home.get()
+    while message[0] == Kind.CLOSE:  # of a flow that made room
+        message = await scene.home.get()
+    flow = read_flow(message)
+    assert flow is not None
+    before = scene.counters.refused.total()
+    scene.home.send(write_flow(Kind.DATA, flow, bytes(1_000)))
+    loop = asyncio.get_running_loop()
+    got = asyncio.ensure_future(loop.sock_recv(sock, 65_535))
+    try:
+        await until(lambda: got.done() or scene.counters.refused.total() > before)
+        return got.done()
+    finally:
+        got.cancel()
+
+
+async def test_who_changes_ports_gets_no_more_than_who_stays(scene: Scene) -> None:
+    """And an honest visitor beside it gets all that it asks for."""
+    await scene.greet()
+    honest = scene.visitor("127.0.0.9")
+    questions = passed = 0
+    for _ in range(40):
+        assert await answered(scene, honest, bytes(50))
+        for payload in (b"?", b"?", b"?"):  # goes on blindly, and changes then
+            forger = scene.visitor()
+            questions += 1
+            passed += await answered(scene, forger, payload)
+    most = 3 * questions + BOUNDS.unproven_reply_max
+    assert 1_000 * passed <= most
+    assert passed == 4
+
+
+async def test_going_on_blindly_does_not_help_who_got_no_answer(scene: Scene) -> None:
+    await scene.greet()
+    for _ in range(4):
+        assert await answered(scene, scene.visitor(), b"?")
+    blind = scene.visitor()
+    assert [await answered(scene, blind, b"?") for _ in range(10)] == [False] * 10
+
+
+@pytest.mark.parametrize("questions", [5, 1_000])
+async def test_each_question_of_an_honest_visitor_is_answered(
+    scene: Scene, questions: int
+) -> None:
+    await scene.greet()
+    sock = scene.visitor()
+    for number in range(questions):
+        sock.send(number.to_bytes(50))
+        flow = read_flow(await scene.home.get())
+        assert flow is not None
+        scene.home.send(write_flow(Kind.DATA, flow, number.to_bytes(1_000)))
+        assert int.from_bytes(await heard(sock)) == number
+
+
+async def test_a_refused_answer_is_made_up_for_in_time(scene: Scene) -> None:
+    await scene.greet()
+    for _ in range(4):
+        assert await answered(scene, scene.visitor(), b"?")
+    late = scene.visitor()
+    assert not await answered(scene, late, b"?")
+    scene.clock.now += BOUNDS.unproven_reply_window_s / 3
+    assert await answered(scene, late, b"again")
+    assert [await answered(scene, late, b"on") for _ in range(9)] == [True] * 9
+
+
+async def test_a_visitor_that_is_silent_for_long_is_sent_nothing_more(
+    scene: Scene,
+) -> None:
+    await scene.greet()
+    sock = await scene.proven()
+    flow = next(iter(scene.door.flows.values())).id
+    scene.clock.now += BOUNDS.flow_idle_s - 1
+    scene.home.send(write_flow(Kind.DATA, flow, b"from the service"))
+    assert await heard(sock) == b"from the service"
+    scene.clock.now += 1
+    scene.datagrams.sweep()
+    assert scene.datagrams.flows == 0
 
 
 async def test_without_udp_from_home_messages_go_by_the_stream(scene: Scene) -> None:
