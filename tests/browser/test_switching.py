@@ -370,3 +370,23 @@ async def test_a_live_forward_shows_where_visitors_come_to(
     await row(page, "Game").locator("hg-menu button").first.click()
     await expect(page.get_by_role("menuitem", name="Public port…")).to_be_visible()
     await expect(page.get_by_role("menuitem", name="Public address…")).to_have_count(0)
+
+
+async def test_a_udp_service_that_is_silent_is_not_called_reachable(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    udp = {"scheme": "udp", "url": "udp://192.168.1.20:51820", "port": 51820}
+    silent = "Nothing there answers. Over UDP that alone is no sign of a fault."
+    home.add(
+        relay(),
+        service("vpn", "VPN", **udp, reachable=None, problem=silent),
+        service("new", "New", **udp, reachable=None, problem=None),
+    )
+    page = await open_page()
+    await expect(row(page, "VPN")).to_contain_text(silent)
+    await expect(row(page, "VPN")).not_to_contain_text("Reachable at home")
+    await expect(row(page, "New")).to_contain_text("Checking…")
+    await home.change_service("vpn", reachable=False, problem="Nothing answers there.")
+    await expect(row(page, "VPN")).to_contain_text(
+        "Not reachable: Nothing answers there."
+    )

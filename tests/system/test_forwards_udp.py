@@ -34,6 +34,8 @@ class Service(asyncio.DatagramProtocol):
         self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ANN401
+        if not data:
+            return  # the home looks whether something is there
         self.seen.add(addr)
         assert self.transport is not None
         for answer in self.answers(data):
@@ -50,6 +52,13 @@ class Dns(Service):
         head = data[:2] + struct.pack("!5H", 0x8180, 1, 1, 0, 0)
         record = struct.pack("!3HIH4B", 0xC00C, 1, 1, 60, 4, 192, 0, 2, 7)
         return [head + data[12:] + record]
+
+
+class Silent(Service):
+    """Say nothing."""
+
+    def answers(self, _data: bytes) -> list[bytes]:
+        return []
 
 
 class Resolver(Service):
@@ -138,6 +147,30 @@ async def test_what_a_visitor_says_comes_back(scene: Scene) -> None:
             for size in (1, 1_200, 9_000):
                 assert await ask(one, b"a" * size, size=size) == b"a" * size
             assert await ask(other, b"b") == b"b"
+
+
+async def test_a_service_that_does_not_exist_is_not_reachable_at_home(
+    scene: Scene,
+) -> None:
+    async with forwarded(scene) as service:  # to a port where nothing listens
+        shown = await found(scene, service["id"])
+        assert shown["reachable"] is False
+        assert shown["problem"] == "Nothing listens there (Connection refused)."
+    async with forwarded(scene, Silent()) as service:
+        shown = await found(scene, service["id"])
+        assert shown["reachable"] is None
+        assert "no sign of a fault" in shown["problem"]
+
+
+async def found(scene: Scene, service_id: str) -> Json:
+    """Return a service once it was looked at."""
+
+    def is_known(one: Json) -> bool:
+        looked = one["reachable"] is not None or one["problem"] is not None
+        return looked and bool(one["id"] == service_id)
+
+    async with scene.home.api() as api:
+        return await api.service(is_known)
 
 
 async def test_each_visitor_has_an_address_of_its_own_for_the_service(

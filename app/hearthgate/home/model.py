@@ -81,7 +81,8 @@ class Service:
     kind: str = "web"  # what the fallback icon shows: web, printer, camera, nas, …
     title: str | None = None  # the <title> of its page
     icon: str | None = None  # changes when the icon's bytes change; None: none found
-    reachable: bool | None = None  # the last probe; None: not probed yet
+    # The last probe; None: not probed yet, or with a problem: it cannot be told.
+    reachable: bool | None = None
     problem: str | None = None  # why the last probe failed, a sentence
     moved_from: Target | None = (
         None  # set when an exposure followed it to a new address

@@ -127,7 +127,7 @@ class Services:
         """
         try:
             old = await self._probe(exposure.target)
-            if old.reachable:
+            if old.reachable is not False:  # nobody may be moved by a silence either
                 if self._stays.get(service.id) == service.target:
                     return
                 self._stays[service.id] = service.target

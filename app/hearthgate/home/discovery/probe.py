@@ -36,7 +36,7 @@ _OTHER = {Scheme.HTTP: Scheme.HTTPS, Scheme.HTTPS: Scheme.HTTP}
 class Probe:
     """What a look at a service showed."""
 
-    reachable: bool
+    reachable: bool | None  # None: it was looked, and nobody can tell
     title: str | None = None
     icon: str | None = None  # a file name in the icons folder, from its content
     problem: str | None = None  # a sentence; may be there although it is reachable

@@ -84,7 +84,7 @@ class HgService extends HgElement {
       : present === false && reachable !== true
         ? ["wait", t("service.absent")]
         : reachable === null
-          ? ["idle", t("service.probing")]
+          ? ["idle", problem ? sentence(problem) : t("service.probing")]
           : reachable
             ? ["good", t("service.reachable")]
             : ["bad", problem ? t("service.unreachable_why", { problem: sentence(problem) })
