@@ -71,6 +71,7 @@ def service(service_id: str = "camera", name: str = "Camera", **fields: object) 
         "reachable": True,
         "problem": None,
         "moved_from": None,
+        "local_trust": None,
         "present": True,
         "exposure": None,
         "suggested_hostname": f"{service_id}.cottage.example.com",

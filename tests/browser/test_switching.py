@@ -390,3 +390,79 @@ async def test_a_udp_service_that_is_silent_is_not_called_reachable(
     await expect(row(page, "VPN")).to_contain_text(
         "Not reachable: Nothing answers there."
     )
+
+
+OCTOPRINT = {"app": "octoprint", "name": "OctoPrint", "tells_apart": False}
+
+
+async def test_what_a_service_would_let_strangers_do_is_said_before_it_goes_public(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(
+        relay(),
+        service("printer", "Printer", local_trust=OCTOPRINT),
+        service("photos", "Photos"),
+    )
+    page = await open_page()
+    await toggle(page, "Printer").click()
+    dialog = page.get_by_role("dialog", name="Put Printer on the Internet?")
+    await expect(dialog).to_contain_text(
+        "OctoPrint can trust everybody who comes from the home network"
+    )
+    await expect(dialog).to_contain_text("autologinLocal")
+    await page.keyboard.press("Escape")
+    await toggle(page, "Photos").click()
+    dialog = page.get_by_role("dialog", name="Put Photos on the Internet?")
+    await expect(dialog).to_be_visible()
+    await expect(dialog).not_to_contain_text("can trust everybody")
+
+
+async def test_it_stays_at_the_switch_until_a_password_of_ours_is_in_front(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    tried = {"app": None, "name": None, "tells_apart": True}
+    home.add(
+        relay(),
+        service("camera", "Camera", local_trust=OCTOPRINT, exposure=exposure("off")),
+        service("odd", "Odd", local_trust=tried, exposure=exposure("live", "odd.org")),
+    )
+    page = await open_page()
+    await expect(row(page, "Camera")).to_contain_text("OctoPrint can trust everybody")
+    await expect(row(page, "Odd")).to_contain_text("It was tried: a visitor")
+    protected = exposure("live") | {"access": {"username": "me"}}
+    await home.change_service("camera", exposure=protected)
+    await expect(row(page, "Camera")).not_to_contain_text("can trust everybody")
+
+
+async def test_it_is_said_in_german_too(home: StandIn, open_page: OpenPage) -> None:
+    home.add(
+        relay(),
+        service(
+            "shell",
+            "Shell",
+            scheme="tcp",
+            url="tcp://192.168.1.20:22",
+            port=22,
+            local_trust={"app": "ssh", "name": "SSH", "tells_apart": False},
+        ),
+    )
+    page = await open_page(locale="de-DE")
+    await page.get_by_role("switch", name="Shell").click()
+    dialog = page.get_by_role("dialog", name="Öffentlicher Port von Shell")
+    await expect(dialog).to_contain_text("SSH kann allen vertrauen")
+    await expect(dialog).to_contain_text("fail2ban würde die Adresse deines Zuhauses")
+
+
+async def test_a_site_can_tell_its_service_visitors_addresses(
+    home: StandIn, open_page: OpenPage
+) -> None:
+    home.add(relay(), service(exposure=exposure("live")))
+    page = await open_page()
+    await row(page, "Camera").locator("hg-menu button").first.click()
+    await page.get_by_role("menuitem", name="Public address…").click()
+    dialog = page.get_by_role("dialog", name="Public address of Camera")
+    await dialog.get_by_role("switch", name="Tell the service").click()
+    await dialog.get_by_role("button", name="Save").click()
+    method, path, fields = await home.called()
+    assert (method, path) == ("PUT", EXPOSURE)
+    assert fields["proxy_protocol"] is True

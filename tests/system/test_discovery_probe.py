@@ -248,6 +248,6 @@ async def test_favicon_ico_stands_in_and_too_large_ones_do_not(
 
     async with device(answer) as (target, asked):
         probe = await discovery.probe(target)
-    assert asked == ["/", "/big.png", "/favicon.ico"]
+    assert asked[:3] == ["/", "/big.png", "/favicon.ico"]
     assert probe.icon is not None
     assert probe.icon.endswith(".png")

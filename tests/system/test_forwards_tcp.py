@@ -17,6 +17,7 @@ import pytest
 
 from tests.harness.hearthgate import ApiError, Json, ProcessError
 from tests.harness.ports import free_port
+from tests.harness.proxy_reader import proxy_reader
 from tests.harness.scene import LOOPBACK, Scene
 
 pytestmark = pytest.mark.keeps("processes")
@@ -182,6 +183,22 @@ async def test_a_service_that_wants_it_gets_the_visitors_address(scene: Scene) -
     source, target_ = head[16:20], head[20:24]
     assert (socket.inet_ntoa(source), socket.inet_ntoa(target_)) == (LOOPBACK,) * 2
     assert struct.unpack("!HH", head[24:]) == (mine[1], public)
+
+
+async def test_a_real_server_that_knows_it_sees_the_visitor(
+    scene: Scene, tmp_path: Path
+) -> None:
+    async with (
+        proxy_reader(tmp_path) as port,
+        forwarded(scene, f"tcp://{LOOPBACK}:{port}", proxy_protocol=True) as service,
+    ):
+        reader, writer = await asyncio.open_connection(
+            LOOPBACK, port_of(service), local_addr=("127.9.8.7", 0)
+        )
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+    assert answer.endswith(b"127.9.8.7")
 
 
 async def test_the_owner_sees_what_a_port_has_moved(scene: Scene) -> None:

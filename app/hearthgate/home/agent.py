@@ -348,9 +348,14 @@ class Agent:
     # --- what the parts ask of each other ---------------------------------------------
 
     async def _probe(self, target: Target) -> Probe:
-        return await (
-            self._discovery.probe(target) if target.scheme.is_web else knock(target)
-        )
+        if target.scheme.is_web and not self._expects_proxy(target):
+            return await self._discovery.probe(target)
+        return await knock(target)
+
+    def _expects_proxy(self, target: Target) -> bool:
+        """Tell whether an answer would first want a PROXY protocol header."""
+        sites = self._store.value.sites
+        return any(one.target == target and one.tells_visitor for one in sites)
 
     def _udp_target(self, relay_id: str, port: int) -> Target | None:
         """Return where datagrams on a public port of a relay go."""

@@ -139,6 +139,15 @@ class PortInUseError(HearthgateError):
     status = 409
 
 
+class NoProxyProtocolError(HearthgateError):
+    """Raise if a UDP service is to be told visitors' addresses."""
+
+    code = "no_proxy_protocol"
+    message = "{name} is a UDP service, which can't be told visitors' addresses."
+    hint = "Leave that switched off. Services with tcp, http and https can be told."
+    status = 409
+
+
 class KindFixedError(HearthgateError):
     """Raise if an exposed service is to become one of another kind."""
 

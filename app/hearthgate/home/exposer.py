@@ -398,6 +398,7 @@ class Exposer:
             access=exposure.access,
             name=exposure.name,
             public_port=relay.port if relay else DEFAULT_RELAY_PORT,
+            tells_visitor=exposure.tells_visitor,
         )
 
     async def _publish(self, relay_id: str) -> None:

@@ -24,6 +24,7 @@ from hearthgate.home.errors import (
     KindFixedError,
     NoHostnameError,
     NoPortError,
+    NoProxyProtocolError,
     NoRelayError,
     PortInUseError,
     PortNotGrantedError,
@@ -305,7 +306,7 @@ class Home:
         Raises ServiceUnknownError, NoRelayError, RelayUnknownError, NoHostnameError,
         HostnameNotGrantedError, HostnameInUseError, ExposuresFullError,
         InvalidTargetError, AccessError and StateError; for a forward NoPortError,
-        PortNotGrantedError and PortInUseError.
+        PortNotGrantedError, PortInUseError and NoProxyProtocolError.
         """
         service = self._services.get(service_id)
         old = self._store.value.exposure(service_id)
@@ -331,6 +332,7 @@ class Home:
             hostname=hostname,
             enabled=wish.enabled,
             access=access,
+            tells_visitor=_tells_visitor(wish, old),
         )
 
         def put(state: HomeState) -> HomeState:
@@ -341,6 +343,8 @@ class Home:
             return state.with_exposure(exposure)
 
         await self._store.update(put)
+        if exposure.tells_visitor != (old.tells_visitor if old else False):
+            self._services.probe_soon(service_id)  # it is looked at in another way
         self._exposer.wish_changed(service_id)
         self.service_changed(service_id)
         return self._service(self._services.get(service_id))
@@ -361,7 +365,9 @@ class Home:
             )
         if wish.enabled:
             self._check_port(protocol, port, relay_id)
-        tells = wish.proxy_protocol
+        tells = _tells_visitor(wish, old)
+        if tells and protocol is Protocol.UDP:
+            raise NoProxyProtocolError(name=service.name)
         exposure = Exposure(
             service_id=service.id,
             name=service.name,
@@ -370,9 +376,7 @@ class Home:
             hostname="",
             enabled=wish.enabled,
             public_port=port,
-            tells_visitor=(old.tells_visitor if old else False)
-            if tells is None
-            else tells,
+            tells_visitor=tells,
         )
 
         def put(state: HomeState) -> HomeState:
@@ -497,6 +501,12 @@ async def _access(wish: ExposureWish, old: Exposure | None) -> Access | None:
             return await asyncio.to_thread(make_access, username, str(password))
         case _:
             return None
+
+
+def _tells_visitor(wish: ExposureWish, old: Exposure | None) -> bool:
+    if wish.proxy_protocol is None:
+        return old.tells_visitor if old else False
+    return wish.proxy_protocol
 
 
 def _check_room(state: HomeState, service_id: str) -> None:

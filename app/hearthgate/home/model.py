@@ -84,6 +84,9 @@ class Service:
     # The last probe; None: not probed yet, or with a problem: it cannot be told.
     reachable: bool | None = None
     problem: str | None = None  # why the last probe failed, a sentence
+    # A stranger's address gets another answer than one at home, and the service
+    # believes what the edge says of it. False: not so, or nobody can tell.
+    tells_apart: bool = False
     moved_from: Target | None = (
         None  # set when an exposure followed it to a new address
     )

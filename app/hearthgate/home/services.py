@@ -83,6 +83,7 @@ class Services:
                 title=probe.title or found.title,
                 icon=probe.icon or found.icon,
                 problem=probe.problem,
+                tells_apart=probe.tells_apart,
             )
         return replace(found, moved_from=self._moved_from.get(service_id))
 
@@ -101,7 +102,8 @@ class Services:
         """Look at the old address of an exposed service that is announced elsewhere."""
         exposure = self._store.value.exposure(service.id)
         if exposure is None or exposure.target == service.target:
-            self._probes.pop(service.id, None)
+            if exposure is None or not exposure.tells_visitor:
+                self._probes.pop(service.id, None)
             self._stays.pop(service.id, None)
         elif not service.reachable or not can_be_kept(service.target):
             return
@@ -192,8 +194,9 @@ class Services:
                 ids += [
                     one.service_id
                     for one in state.exposures
-                    if one.service_id not in self._discovered
-                    and one.service_id not in ids
+                    if one.service_id not in ids
+                    # Discovery cannot look at what expects a PROXY header.
+                    and (one.service_id not in self._discovered or one.tells_visitor)
                 ]
                 for service_id in ids:
                     await self._look(service_id)

@@ -304,6 +304,8 @@ def _dump_exposure(exposure: Exposure) -> dict[str, Any]:
         data["proxy_protocol"] = exposure.tells_visitor
     else:
         data["hostname"] = exposure.hostname
+        if exposure.tells_visitor:
+            data["proxy_protocol"] = True
     if exposure.access is not None:
         data["access"] = {
             "username": exposure.access.username,

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from hearthgate.home.discovery.local_trust import known_app
 from hearthgate.home.model import Exposure, Problem, Service, Status
 from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
@@ -72,10 +73,23 @@ def service_view(
         "reachable": service.reachable,
         "problem": service.problem,
         "moved_from": None if moved_from is None else moved_from.url,
+        "local_trust": _local_trust(service),
         "present": present,
         "exposure": exposure,
         "suggested_hostname": suggested_hostname,
         "suggested_port": suggested_port,
+    }
+
+
+def _local_trust(service: Service) -> Json | None:
+    """Return why visitors could be taken for somebody at home, None if nothing says."""
+    app = known_app(service)
+    if app is None and not service.tells_apart:
+        return None
+    return {
+        "app": None if app is None else app.id,
+        "name": None if app is None else app.name,
+        "tells_apart": service.tells_apart,
     }
 
 

@@ -56,6 +56,13 @@ def test_targets_may_be_addresses_and_names(host: str, word: str) -> None:
     assert f"  server service {word}" in text(route)
 
 
+def test_a_service_is_told_the_visitor_in_front_of_tls() -> None:
+    assert "send-proxy" not in text(ROUTE)
+    secure = replace(ROUTE.target, scheme=Scheme.HTTPS)
+    told = text(replace(ROUTE, target=secure, tells_visitor=True))
+    assert "  server service 192.0.2.7:8123 send-proxy-v2 ssl verify none" in told
+
+
 def test_resolvers_are_there_only_if_a_target_is_a_name() -> None:
     assert "resolvers" not in text(ROUTE)
 

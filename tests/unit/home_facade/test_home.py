@@ -8,7 +8,11 @@ from typing import cast
 import pytest
 
 from hearthgate.home.discovery.probe import Probe
-from hearthgate.home.errors import ExposuresFullError, RelaysFullError
+from hearthgate.home.errors import (
+    ExposuresFullError,
+    NoProxyProtocolError,
+    RelaysFullError,
+)
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
 from hearthgate.home.home import Home
@@ -29,7 +33,7 @@ from hearthgate.home.state_file import EXPOSURES_MAX, RELAYS_MAX, home_state_sto
 from hearthgate.home.targets import InvalidTargetError
 from hearthgate.home.tunnel import pairing
 from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.web.facade import KEEP, ExposureWish
+from hearthgate.home.web.facade import KEEP, ExposureWish, Json
 from hearthgate.home.web.feed import Feed
 from hearthgate.store import StateNotWritableError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
@@ -220,3 +224,43 @@ async def test_damage_to_the_state_is_told_until_the_next_start(stage: Stage) ->
     assert set(damage) == {"path", "reason"}
     assert Path(damage["path"]).read_text() == "relays: 7\n"
     assert damage["reason"]
+
+
+async def test_a_site_may_tell_its_service_visitors_addresses(stage: Stage) -> None:
+    kept = replace(exposure(1), service_id="found")
+    await stage.put(HomeState(relays=(relay(1),), exposures=(kept,)))
+    stage.see(TARGET)
+    for tells, then in ((True, True), (None, True), (False, False), (None, False)):
+        wish = replace(WISH, enabled=False, proxy_protocol=tells)
+        shown = await stage.home.set_exposure("found", wish)
+        assert shown["exposure"]["proxy_protocol"] is then  # type: ignore[index]
+        found = stage.store.value.exposure("found")
+        assert found is not None
+        assert found.tells_visitor is then
+
+
+async def test_a_udp_service_cannot_be_told_and_says_so(stage: Stage) -> None:
+    target = Target(Scheme.UDP, "192.0.2.7", 53)
+    service = Service("names", "Names", Origin.MANUAL, target)
+    await stage.put(HomeState(relays=(relay(1),), services=(service,)))
+    wish = ExposureWish(True, public_port=53, proxy_protocol=True)
+    with pytest.raises(NoProxyProtocolError, match="Names is a UDP service"):
+        await stage.home.set_exposure("names", wish)
+    assert stage.store.value.exposure("names") is None
+
+
+async def test_why_visitors_could_be_taken_for_somebody_at_home_is_told(
+    stage: Stage,
+) -> None:
+    target = Target(Scheme.HTTP, "192.0.2.7", 80)
+    printer = Service("p", "OctoPrint", Origin.MANUAL, target)
+    odd = Service("o", "Odd", Origin.DISCOVERED, target, tells_apart=True)
+    plain = Service("n", "Photos", Origin.MANUAL, target)
+    await stage.put(HomeState(services=(printer, plain)))
+    stage.services.seen(odd)
+    services = cast("list[Json]", stage.home.snapshot()["services"])
+    assert {one["id"]: one["local_trust"] for one in services} == {
+        "p": {"app": "octoprint", "name": "OctoPrint", "tells_apart": False},
+        "o": {"app": None, "name": None, "tells_apart": True},
+        "n": None,
+    }

@@ -171,6 +171,20 @@ def test_a_forward_is_kept() -> None:
     assert load_state(STATE_SCHEMA(dump_state(found))) == found
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_site_that_tells_visitors_addresses_is_kept(tells: bool) -> None:
+    site = a_forward(
+        address="http://192.0.2.9:80", hostname="a.example.com", proxy_protocol=tells
+    )
+    del site["port"]
+    found = load_state(STATE_SCHEMA({"exposures": [site]}))
+    assert found.sites[0].tells_visitor is tells
+    dumped = dump_state(found)
+    assert load_state(STATE_SCHEMA(dumped)) == found
+    # A site that does not looks as it did before there was a choice.
+    assert ("proxy_protocol" in dumped["exposures"][0]) is tells
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -63,6 +63,7 @@ def service_json(service_id: str, name: str, target: Target) -> Json:
         "reachable": None,
         "problem": None,
         "moved_from": None,
+        "local_trust": None,
         "present": True,
         "exposure": None,
         "suggested_hostname": f"{service_id}.example.com",

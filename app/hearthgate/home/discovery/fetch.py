@@ -59,9 +59,12 @@ class Answer:
 class Fetcher:
     """A session of GETs for one probe. An async context manager."""
 
-    def __init__(self, limits: DiscoveryLimits) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self, limits: DiscoveryLimits, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Open nothing yet. The headers are sent with each request."""
         self._limits = limits
+        self._headers = {**_HEADERS, **(headers or {})}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -72,7 +75,7 @@ class Fetcher:
             connector=aiohttp.TCPConnector(ssl=_trusting(), force_close=True),
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # some pages loop without
             timeout=timeout,
-            headers=_HEADERS,
+            headers=self._headers,
             auto_decompress=False,
             trust_env=False,
         )

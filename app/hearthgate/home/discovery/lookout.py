@@ -129,7 +129,12 @@ class Lookout:
         )
         if last is None:
             return service
-        return replace(service, reachable=last.reachable, problem=last.problem)
+        return replace(
+            service,
+            reachable=last.reachable,
+            problem=last.problem,
+            tells_apart=last.tells_apart,
+        )
 
     def _target(self) -> Target:
         return (self._last and self._last.target) or self._found.target

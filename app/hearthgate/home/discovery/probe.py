@@ -15,7 +15,8 @@ import logging
 import re
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from hearthgate.home.discovery.catalog import NEVER_PROBED_PORTS
+from hearthgate.home.discovery.catalog import NEVER_PROBED_PORTS, Kind, guess_kind
+from hearthgate.home.discovery.comparison import Comparison
 from hearthgate.home.discovery.fetch import Answer, Fault, Fetcher
 from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoveryLimits
@@ -41,6 +42,7 @@ class Probe:
     icon: str | None = None  # a file name in the icons folder, from its content
     problem: str | None = None  # a sentence; may be there although it is reachable
     target: Target | None = None  # the scheme may differ from what was asked for
+    tells_apart: bool = False  # a stranger's address gets another answer than ours
 
 
 class Prober:
@@ -50,6 +52,7 @@ class Prober:
         """Take where icons go."""
         self._limits = limits
         self._icons = icons
+        self._comparison = Comparison(limits)
 
     async def probe(
         self, target: Target, paths: Sequence[str] = ("/",), *, either_scheme: bool
@@ -70,12 +73,16 @@ class Prober:
                 return Probe(reachable=False, problem=_other_scheme(target, found))
             page, answer = await self._read(fetcher, found, answer, paths[1:])
             icon = await self._icon(fetcher, answer.url, page)
+        complaint = self._complaint(answer)
         return Probe(
             reachable=True,
             title=page.title or None,
             icon=icon,
-            problem=self._complaint(answer),
+            problem=complaint,
             target=found,
+            tells_apart=complaint is None
+            and guess_kind(page.title) is not Kind.HOME_ASSISTANT
+            and await self._comparison.differs(found),
         )
 
     async def _find(

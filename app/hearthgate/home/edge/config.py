@@ -215,7 +215,7 @@ def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
     where = format_address(route.hostname, route.public_port)
     yield f"  http-request add-header X-Forwarded-Host {where}"
     yield f"  http-request add-header X-Forwarded-Port {route.public_port}"
-    yield _server(route.target)
+    yield _server(route.target, tells_visitor=route.tells_visitor)
 
 
 def _access(hostname: str, access: Access, settings: EdgeSettings) -> Iterator[str]:
@@ -300,8 +300,12 @@ def _token(hostname: str, access: Access) -> str:
     return hmac.digest(access.password_hash.encode(), policy.encode(), "sha256").hex()
 
 
-def _server(target: Target) -> str:
+def _server(target: Target, *, tells_visitor: bool) -> str:
     words = [f"  server service {target.authority}"]
+    if tells_visitor:
+        # In front of TLS, as every reader of it expects. HAProxy shares no connection
+        # between visitors whose headers would differ.
+        words.append("send-proxy-v2")
     if not is_address(target.host):
         # The C library knows the hosts file; nothing at the start is no reason to fail.
         words.append("init-addr libc,none resolvers home_dns resolve-prefer ipv4")

@@ -45,10 +45,11 @@ class Route:
     access: Access | None
     name: str  # for the log; never enters the configuration
     public_port: int = DEFAULT_RELAY_PORT  # of the relay: what visitors type
+    tells_visitor: bool = False  # the service gets PROXY protocol headers, version 2
 
-    def policy(self) -> tuple[Target, Access | None]:
+    def policy(self) -> tuple[Target, Access | None, bool]:
         """Return what, when it changes, ends connections that began under it."""
-        return self.target, self.access
+        return self.target, self.access, self.tells_visitor
 
 
 def checked(routes: Iterable[Route]) -> tuple[Route, ...]:

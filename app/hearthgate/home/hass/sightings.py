@@ -104,6 +104,7 @@ class Sightings:
             title=probe.title,
             icon=probe.icon,
             reachable=probe.reachable,
+            tells_apart=probe.tells_apart,
             problem=probe.problem,
         )
         if self._shown.get(service.id) != shown:

@@ -44,7 +44,7 @@ class ExposureWish:
     relay_id: str | None = None
     access: AccessWish | Literal[Keep.KEEP] | None = KEEP  # None: nobody is asked
     public_port: int | None = None  # of a forward
-    proxy_protocol: bool | None = None  # of a TCP forward: tell it visitors' addresses
+    proxy_protocol: bool | None = None  # tell it visitors' addresses; not over UDP
 
 
 class HomeApi(Protocol):

@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { properties } from "../element.js";
 import { labelFor } from "../hostname.js";
 import { t } from "../i18n.js";
+import { trustNote } from "../local-trust.js";
 import { wish } from "../wish.js";
 import { HgDialog } from "./dialog.js";
 import { icon } from "./hg-icon.js";
@@ -33,6 +34,7 @@ class HgExposeDialog extends HgDialog {
     return [
       h("p", { class: "plain-warning" }, icon("web"),
         h("span", {}, this.sentence, " ", this.address)),
+      h("hg-problem", { level: "warning", problem: trustNote(service) }),
       this.hostname,
       this.access,
     ];

@@ -6,9 +6,11 @@
 import { h, uniqueId } from "../dom.js";
 import { properties } from "../element.js";
 import { t } from "../i18n.js";
+import { trustNote } from "../local-trust.js";
 import { wish } from "../wish.js";
 import { HgDialog } from "./dialog.js";
 import { icon } from "./hg-icon.js";
+import { proxySetting } from "./proxy-setting.js";
 
 class HgForwardDialog extends HgDialog {
   title() {
@@ -22,30 +24,26 @@ class HgForwardDialog extends HgDialog {
   content() {
     const { service } = this;
     const { exposure, scheme } = service;
-    const [portId, errorId, proxyId] = ["port", "wrong", "proxy"].map(uniqueId);
+    const [portId, errorId] = ["port", "wrong"].map(uniqueId);
     const granted = this.relays.flatMap(({ ports }) => ports?.[scheme] ?? []);
     this.port = h("input", {
       type: "text", id: portId, inputMode: "numeric", autocomplete: "off", maxLength: 5,
       value: String(exposure?.public_port ?? service.suggested_port ?? ""),
       "aria-describedby": `${portId}-hint ${errorId}`,
     });
-    this.proxy = h("input", {
-      type: "checkbox", role: "switch", id: proxyId, checked: Boolean(exposure?.proxy_protocol),
-    });
     this.wrong = h("p", { class: "field-error", id: errorId, role: "alert" });
-    const proxy = h("label", { class: "setting", htmlFor: proxyId },
-      h("span", { class: "setting-text" }, h("span", {}, t("forward.proxy")),
-        h("span", { class: "secondary" }, t("forward.proxy_hint"))),
-      h("span", { class: "switch" }, this.proxy, h("span", { class: "switch-track" })));
-    proxy.hidden = scheme !== "tcp";
+    const { label, input } = proxySetting(exposure);
+    this.proxy = input;
+    label.hidden = scheme !== "tcp";
     return [
       h("p", { class: "plain-warning" }, icon("web"),
         h("span", {}, t("forward.sentence", { name: service.name }))),
+      h("hg-problem", { level: "warning", problem: trustNote(service) }),
       h("div", { class: "field" }, h("label", { htmlFor: portId }, t("forward.port")), this.port,
         h("p", { class: "secondary", id: `${portId}-hint` }, granted.length
           ? t("forward.granted", { protocol: scheme.toUpperCase(), ports: granted.join(", ") })
           : t("forward.none", { protocol: scheme.toUpperCase() }))),
-      proxy,
+      label,
       this.wrong,
     ];
   }

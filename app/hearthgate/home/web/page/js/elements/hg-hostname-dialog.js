@@ -1,5 +1,5 @@
 /**
- * Give an exposure another public address.
+ * Give an exposure another public address, or tell its service visitors' addresses.
  */
 
 import { h } from "../dom.js";
@@ -7,6 +7,7 @@ import { properties } from "../element.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
 import { HgDialog } from "./dialog.js";
+import { proxySetting } from "./proxy-setting.js";
 
 class HgHostnameDialog extends HgDialog {
   title() {
@@ -21,9 +22,12 @@ class HgHostnameDialog extends HgDialog {
       hostname: exposure.hostname,
       relayId: exposure.relay_id,
     });
+    const { label, input } = proxySetting(exposure);
+    this.proxy = input;
     return [
       this.hostname,
       h("p", { class: "secondary" }, t("hostname.old_ends", { hostname: exposure.hostname })),
+      label,
     ];
   }
 
@@ -40,6 +44,9 @@ class HgHostnameDialog extends HgDialog {
   save() {
     const { id, exposure } = this.service;
     const fields = { enabled: exposure.enabled, ...this.hostname.value };
+    if (this.proxy.checked !== Boolean(exposure.proxy_protocol)) {
+      fields.proxy_protocol = this.proxy.checked;
+    }
     return wish(this, "setExposure", { id, fields });
   }
 }

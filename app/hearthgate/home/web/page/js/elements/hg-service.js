@@ -8,6 +8,7 @@
 import { h, isWebAddress } from "../dom.js";
 import { HgElement, properties } from "../element.js";
 import { t } from "../i18n.js";
+import { openTrustNote } from "../local-trust.js";
 import { isLive, isWorking } from "../phases.js";
 import { sentence, told } from "../problems.js";
 import { wish } from "../wish.js";
@@ -35,6 +36,7 @@ class HgService extends HgElement {
     this.again = h("button", { type: "button", class: "button small" }, t("service.retry"));
     this.problem = h("hg-problem", { actions: [this.again] });
     this.notice = h("hg-problem", { level: "info" });
+    this.trust = h("hg-problem", { level: "warning" });
     this.refusal = h("hg-problem", { alert: true });
     this.append(
       h("div", { class: "row-icon" }, this.icon),
@@ -44,7 +46,7 @@ class HgService extends HgElement {
         this.moved),
       this.toggle, this.menu,
       h("div", { class: "row-details" },
-        this.progress, this.link, this.problem, this.notice, this.refusal));
+        this.progress, this.link, this.problem, this.notice, this.trust, this.refusal));
   }
 
   listen(signal) {
@@ -106,6 +108,7 @@ class HgService extends HgElement {
   #updateProblems() {
     const status = this.service.exposure?.status;
     const waiting = status?.phase === "waiting";
+    this.trust.problem = openTrustNote(this.service);
     this.problem.level = status?.phase === "failed" ? "error" : "warning";
     this.problem.problem = waiting ? null : status?.problem ?? null;
     this.again.hidden = status?.phase !== "failed";
