@@ -7,13 +7,12 @@ that was in it. Listens on loopback only.
 import asyncio
 from collections.abc import AsyncIterator
 import contextlib
-import os
 from pathlib import Path
 
+from tests.harness.haproxies import program
 from tests.harness.ports import free_port
 
 LOOPBACK = "127.0.0.1"
-_PROGRAM = os.environ.get("HEARTHGATE_TEST_HAPROXY", "haproxy")
 _CONFIG = """
 defaults
   mode http
@@ -36,7 +35,7 @@ async def proxy_reader(
     bind = f"{LOOPBACK}:{port}" + (f" ssl crt {certificate}" if certificate else "")
     path = folder / f"reader-{port}.cfg"
     path.write_text(_CONFIG.format(bind=bind))
-    process = await asyncio.create_subprocess_exec(_PROGRAM, "-db", "-f", str(path))
+    process = await asyncio.create_subprocess_exec(program(), "-db", "-f", str(path))
     try:
         async with asyncio.timeout(60):
             while not await _listens(port):  # noqa: ASYNC110  nothing tells

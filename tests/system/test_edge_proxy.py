@@ -10,6 +10,8 @@ from hearthgate.home.model import Scheme
 from tests.harness.proxy_reader import proxy_reader
 from tests.unit.home_edge.visiting import VISITOR, household, make_certificate
 
+pytestmark = pytest.mark.usefixtures("haproxy")
+
 HOST = "cottage.example.com"
 OTHER_VISITOR = "198.51.100.77"
 
