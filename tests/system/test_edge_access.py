@@ -335,51 +335,6 @@ async def test_the_cookie_holds_over_a_change_of_the_edge(
         assert (await home.get(HOST, headers={"Cookie": cookie}))[0] == 200
 
 
-async def test_guessing_is_stopped_per_address_and_spares_who_was_right(
-    tmp_path: Path, access: Access
-) -> None:
-    guesser, neighbour, stranger = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"
-    async with (
-        house() as service,
-        household(tmp_path, wrong_passwords_max=3) as home,
-    ):
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
-        right, wrong = basic(), basic(password="wrong wrong")
-        assert (await home.get(HOST, headers=right, address=neighbour))[0] == 200
-        for status in (401, 401, 401, 429, 429):
-            got, body = await home.get(HOST, headers=wrong, address=guesser)
-            assert got == status
-        assert b"Too many tries" in body
-        # A new guess from the same /64 waits, even a right one that nobody knew yet.
-        fresh = {"Authorization": right["Authorization"].replace("Basic ", "basic ")}
-        assert (await home.get(HOST, headers=fresh, address=neighbour))[0] == 429
-        assert (await home.get(HOST, headers=right, address=guesser))[0] == 200
-        assert (await home.get(HOST, headers=wrong, address=stranger))[0] == 401
-        # Being asked is not a wrong answer.
-        assert (await home.get(HOST, address=stranger))[0] == 401
-        assert service.requests == 2
-
-
-async def test_remembered_credential_is_forgotten_after_its_time(
-    tmp_path: Path, access: Access
-) -> None:
-    """Where guesses are stopped, only what is remembered comes in without a check."""
-    async with (
-        house() as service,
-        household(tmp_path, credential_s=3, wrong_passwords_max=1) as home,
-    ):
-        await home.edge.apply([home.route(HOST, service.port, access=access)])
-        assert (await home.get(HOST, headers=basic()))[0] == 200
-        wrong = basic(password="wrong wrong")
-        assert (await home.get(HOST, headers=wrong))[0] == 401
-        assert (await home.get(HOST, headers=wrong))[0] == 429
-        async with asyncio.timeout(60):
-            while (  # noqa: ASYNC110  no event
-                (await home.get(HOST, headers=basic()))[0] != 429
-            ):
-                await asyncio.sleep(0.5)
-
-
 async def test_changed_password_ends_what_the_old_one_opened(
     tmp_path: Path, access: Access
 ) -> None:

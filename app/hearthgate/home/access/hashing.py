@@ -1,10 +1,9 @@
-"""Hash passwords with crypt(3), the function with which HAProxy verifies them.
+"""Hash passwords with crypt(3), the system's own function for that.
 
 Python's own `crypt` module ended with 3.12, and passlib is no longer looked after. The
-system's libcrypt.so.1 is there wherever HAProxy is, because HAProxy is linked to it,
-and one implementation on both sides cannot disagree. SHA-512 (`$6$`) is known to every
-libcrypt; its default of 5,000 rounds takes 2 to 20 ms, which HAProxy spends only on
-credentials that it has not seen lately. Blocking for that long.
+system's libcrypt.so.1 is there wherever HAProxy is, because HAProxy is linked to it.
+SHA-512 (`$6$`) is known to every libcrypt; its default of 5,000 rounds takes 2 to
+20 ms. Blocking for that long, but not holding the interpreter's lock.
 """
 
 import ctypes
@@ -37,7 +36,7 @@ def matches(password: str, password_hash: str) -> bool:
     """Tell whether a password belongs to a hash, in constant time."""
     try:
         hashed = _crypt(password, password_hash)
-    except PasswordNotHashedError:
+    except (PasswordNotHashedError, UnicodeEncodeError):
         return False
     return hmac.compare_digest(hashed.encode(), password_hash.encode())
 

@@ -4,7 +4,7 @@
     routes                       ─▶ certificates.list
 
     frontend visitors   the hand-over socket; TLS; 421; headers
-      └─ backend NAME   one per hostname, named by it: access, then one server
+      └─ backend NAME   one per hostname, named by it: access (access.py), one server
 
 A file has only relative paths and takes the socket from the environment, so that it
 depends on nothing but its arguments. Words from outside enter as checked hostnames,
@@ -12,15 +12,13 @@ addresses and ports, or escaped byte by byte. Must mean the same to HAProxy 2.6 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import sha256
-import hmac
-from string import ascii_letters, digits
 from typing import Final
 
-from hearthgate.home.edge import headers
+from hearthgate.home.edge import access, headers
+from hearthgate.home.edge.language import HTML, NO_STORE, page_file
 from hearthgate.home.edge.routes import Route, checked, is_address
 from hearthgate.home.edge.settings import EdgeSettings
-from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.home.model import Scheme, Target
 from hearthgate.wire.names import format_address
 
 # What a generation's folder holds. Short and relative: a UNIX socket's address has room
@@ -31,11 +29,6 @@ CONSOLE: Final = "console.sock"
 CUT: Final = "cut.list"  # hostnames whose connections end here; empty at the start
 DOOR_VARIABLE: Final = "HEARTHGATE_DOOR"  # holds the number of the hand-over socket
 
-# The prefix keeps other names and plain http from setting it (RFC 6265bis §4.1.3.2).
-COOKIE: Final = "__Host-hearthgate"
-
-_HTML: Final = 'content-type "text/html; charset=utf-8" file'
-_NO_STORE: Final = "hdr Cache-Control no-store"
 # Pages that HAProxy itself answers with; the others come from rules.
 _HAPROXY_ERRORS: Final = (502, 503, 504)
 # TLS 1.2 without CBC and without key exchange that has no forward secrecy. TLS 1.3 has
@@ -45,7 +38,6 @@ _CIPHERS: Final = ":".join(
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
     for key in ("ECDSA", "RSA")
 )
-_PLAIN: Final = frozenset((ascii_letters + digits + "-_.").encode())
 
 
 def render(routes: Sequence[Route], settings: EdgeSettings, generation: int) -> str:
@@ -53,13 +45,13 @@ def render(routes: Sequence[Route], settings: EdgeSettings, generation: int) -> 
     routes = checked(routes)
     lines = [
         *_global(settings, generation),
+        *access.settings_lines(routes),
         *_resolvers(routes),
         *_defaults(settings),
         *_frontend(),
-        *_wrong_passwords(routes, settings),
+        *access.tables(routes, settings),
     ]
     for route in routes:
-        lines += _userlist(route)
         lines += _backend(route, settings)
     return "\n".join(lines) + "\n"
 
@@ -77,21 +69,6 @@ def render_certificates(routes: Iterable[Route]) -> str:
 def certificate_file(route: Route) -> str:
     """Return the file name of the route's certificate in a generation's folder."""
     return f"{route.hostname}.pem"
-
-
-def page_file(status: int) -> str:
-    """Return the file name of an error page in a generation's folder."""
-    return f"{status}.html"
-
-
-def escape(text: str) -> str:
-    """Return the text as one word that HAProxy reads back as the same bytes.
-
-    Everything but letters, digits, dash, dot and underscore becomes an escape.
-    """
-    return "".join(
-        chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in text.encode()
-    )
 
 
 def _milliseconds(seconds: float) -> int:
@@ -153,7 +130,7 @@ def _defaults(settings: EdgeSettings) -> Iterator[str]:
     yield "  clitcpka-cnt 4"
     yield "  option srvtcpka"
     for status in _HAPROXY_ERRORS:
-        yield f"  http-error status {status} {_HTML} {page_file(status)} {_NO_STORE}"
+        yield f"  http-error status {status} {HTML} {page_file(status)} {NO_STORE}"
 
 
 def _frontend() -> Iterator[str]:
@@ -170,7 +147,7 @@ def _frontend() -> Iterator[str]:
     # §9.1.1). The policy belongs to the authority of the request, so they must agree.
     yield (
         "  http-request return status 421"
-        f" {_HTML} {page_file(421)} {_NO_STORE}"
+        f" {HTML} {page_file(421)} {NO_STORE}"
         " if !{ req.fhdr(host),host_only,rtrim(.),strcmp(sess.name) eq 0 }"
     )
     yield f"  http-request del-header {headers.pattern()} -m reg"
@@ -187,117 +164,14 @@ def _frontend() -> Iterator[str]:
     yield "  use_backend %[var(sess.name)]"
 
 
-def _wrong_passwords(routes: Iterable[Route], settings: EdgeSettings) -> Iterator[str]:
-    if all(route.access is None for route in routes):
-        return
-    period = settings.wrong_passwords_s
-    yield "backend wrong_passwords"
-    yield (
-        "  stick-table type ipv6 size 50k"
-        f" expire {2 * period}s store gpc0_rate({period}s)"
-    )
-
-
-def _userlist(route: Route) -> Iterator[str]:
-    if route.access is not None:
-        yield f"userlist {route.hostname}"
-        yield _user(route.access)
-
-
-def _user(access: Access) -> str:
-    return f"  user {escape(access.username)} password {access.password_hash}"
-
-
 def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
     yield f"backend {route.hostname}"
     if route.access is not None:
-        yield from _access(route.hostname, route.access, settings)
+        yield from access.rules(route.hostname, route.access, settings)
     where = format_address(route.hostname, route.public_port)
     yield f"  http-request add-header X-Forwarded-Host {where}"
     yield f"  http-request add-header X-Forwarded-Port {route.public_port}"
     yield _server(route.target, tells_visitor=route.tells_visitor)
-
-
-def _access(hostname: str, access: Access, settings: EdgeSettings) -> Iterator[str]:
-    """Ask for a name and a password; remember a right one by its digest.
-
-    The table holds only credentials that were right for this hostname. With two
-    Authorization headers the one that is checked and the one that is remembered could
-    differ, so these are never let in.
-
-    Whoever was right once gets a cookie that counts as much. Then the service may use
-    the Authorization header for itself, as Home Assistant does, and WebSockets come in
-    from browsers that send them no password (Safari).
-    """
-    digest = "req.fhdr(authorization),sha2(256)"
-    token = _token(hostname, access)
-    has_cookie = "{ var(txn.cookie) -m bool }"
-    unknown = (
-        f"!{has_cookie} !{{ var(txn.known) -m bool }} !{{ var(txn.right) -m bool }}"
-    )
-    ask = (
-        f"  http-request return status 401 {_HTML} {page_file(401)} {_NO_STORE}"
-        f' hdr WWW-Authenticate "Basic realm=\\"{hostname}\\", charset=\\"UTF-8\\""'
-    )
-    wait = settings.wrong_passwords_s
-    yield (
-        "  stick-table type binary len 32 size 1k"
-        f" expire {settings.credential_s}s store gpt0"
-    )
-    # Digests are compared: how long that takes tells nothing of the cookie.
-    yield (
-        "  http-request set-var(txn.cookie) bool(true)"
-        f" if {{ req.cook({COOKIE}),sha2(256),hex -m str -i"
-        f" {sha256(token.encode()).hexdigest()} }}"
-    )
-    yield f"{ask} if !{has_cookie} !{{ req.fhdr_cnt(authorization) eq 1 }}"
-    yield (
-        f"  http-request set-var(txn.known) {digest},in_table({hostname})"
-        f" if !{has_cookie}"
-    )
-    yield (
-        f"  http-request track-sc0 src,ipmask(32,64) table wrong_passwords if {unknown}"
-    )
-    yield (
-        f"  http-request return status 429 {_HTML} {page_file(429)} {_NO_STORE}"
-        f" hdr Retry-After {wait} if {unknown}"
-        f" {{ sc0_gpc0_rate(wrong_passwords) ge {settings.wrong_passwords_max} }}"
-    )
-    yield (
-        "  http-request set-var(txn.right) bool(true)"
-        f" if {unknown} {{ http_auth({hostname}) }}"
-    )
-    yield f"  http-request sc-inc-gpc0(0) if {unknown}"
-    yield f"{ask} if {unknown}"
-    yield (
-        f"  http-request track-sc1 {digest} table {hostname}"
-        " if { var(txn.right) -m bool }"
-    )
-    # What was meant for the edge a service never learns: the password, which browsers
-    # go on sending, even a mistyped one, and the cookie.
-    for ours in (
-        f"{{ http_auth_user -m str -- {escape(access.username)} }}",
-        "{ req.fhdr_cnt(authorization) gt 1 }",  # which of them was not looked at
-    ):
-        yield f"  http-request del-header Authorization if {ours}"
-    yield f"  http-request replace-header Cookie ^{COOKIE}=[^;]*(?:;\\ *)?(.*)$ \\1"
-    yield f"  http-request replace-header Cookie ^(.*);\\ *{COOKIE}=[^;]*(.*)$ \\1\\2"
-    only_ours = "{ req.fhdr_cnt(cookie) eq 1 } { req.fhdr(cookie) -m len 0 }"
-    yield f"  http-request del-header Cookie if {only_ours}"
-    yield (
-        f"  http-response add-header Set-Cookie {COOKIE}={token};\\ Path=/;\\ Secure;"
-        f"\\ HttpOnly;\\ SameSite=Lax if !{has_cookie}"
-    )
-
-
-def _token(hostname: str, access: Access) -> str:
-    """Return what the cookie says: nobody can guess the hash with its salt.
-
-    Made of the policy alone, it holds over every change of the edge, and ends with the
-    password.
-    """
-    policy = f"cookie of {hostname} for {access.username}"
-    return hmac.digest(access.password_hash.encode(), policy.encode(), "sha256").hex()
 
 
 def _server(target: Target, *, tells_visitor: bool) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 import socket
 import time
 
+from hearthgate.home.access import CheckLimits, GuessLimits, PasswordChecks
 from hearthgate.home.edge import folder as folders
 from hearthgate.home.edge.door import Door
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError
@@ -69,6 +70,7 @@ class Edge:
         self._door = Door(settings, clock=clock)
         self._restart = Restart(settings, clock=clock)
         self._meter = Meter()
+        self._checks = _checks(settings)
         self._inbox: asyncio.Queue[_Apply | _Ended | _Again] = asyncio.Queue()
         self._numbers = itertools.count(1)
         self._wanted = folders.Plan((), ())
@@ -91,6 +93,7 @@ class Edge:
                     await self._handle(await self._inbox.get(), tasks)
         finally:
             self._stop()
+            await self._checks.close()
 
     async def apply(self, routes: Sequence[Route]) -> None:
         """Serve these routes and no others; return when visitors reach them.
@@ -179,7 +182,14 @@ class Edge:
     ) -> Generation:
         number = next(self._numbers)
         path = self._folder / str(number)
-        fresh = Generation(path, number, wanted, self._settings, self._meter)
+        fresh = Generation(
+            path,
+            number,
+            wanted,
+            self._settings,
+            meter=self._meter,
+            checks=self._checks,
+        )
         try:
             await asyncio.to_thread(folders.write, path, wanted, self._settings, number)
             await fresh.start()
@@ -273,3 +283,14 @@ class Edge:
                 message = self._inbox.get_nowait()
                 if isinstance(message, _Apply) and not message.done.done():
                     message.done.set_exception(EdgeFailedError(reason="it stops"))
+
+
+def _checks(settings: EdgeSettings) -> PasswordChecks:
+    """Return what outlives every HAProxy, so that none forgets a guess by its end."""
+    guesses = GuessLimits(
+        settings.wrong_passwords_s,
+        settings.wrong_passwords_max,
+        settings.wrong_passwords_max * settings.wrong_passwords_hostnames,
+    )
+    limits = CheckLimits(settings.password_checks_max, settings.password_queue_max)
+    return PasswordChecks(guesses, limits, clock=time.monotonic)

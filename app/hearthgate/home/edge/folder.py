@@ -1,6 +1,7 @@
 """Write what one generation reads into a folder of its own.
 
     folder/7/haproxy.cfg  certificates.list  NAME.pem …  503.html …  cut.list
+             passwords.lua
 
 Certificates are copied, so that a renewal half-way through a start cannot mix two, and
 so that the names in the files are ours. Everything here blocks: run in a thread.
@@ -9,21 +10,23 @@ so that the names in the files are ours. Everything here blocks: run in a thread
 from collections.abc import Sequence
 from dataclasses import dataclass
 import hashlib
+from importlib.resources import files
 import os
 from pathlib import Path
 import shutil
 
+from hearthgate.home.edge.access import SCRIPT
 from hearthgate.home.edge.config import (
     CERTIFICATES,
     CONFIG,
     CUT,
     certificate_file,
-    page_file,
     render,
     render_certificates,
 )
 from hearthgate.home.edge.errors import EdgeFailedError, EdgeRefusedError
-from hearthgate.home.edge.pages import PAGES, html
+from hearthgate.home.edge.language import page_file
+from hearthgate.home.edge.pages import PAGES, UNCHECKED_FILE, html, unchecked_html
 from hearthgate.home.edge.routes import Route, checked
 from hearthgate.home.edge.settings import EdgeSettings
 
@@ -51,6 +54,8 @@ def write(folder: Path, wanted: Plan, settings: EdgeSettings, generation: int) -
         CONFIG: render(wanted.routes, settings, generation),
         CERTIFICATES: render_certificates(wanted.routes),
         CUT: "",
+        SCRIPT: files("hearthgate.home.edge").joinpath(SCRIPT).read_text("utf-8"),
+        UNCHECKED_FILE: unchecked_html(),
         **{page_file(status): html(status) for status in PAGES},
     }
     contents = {name: text.encode() for name, text in texts.items()}

@@ -1,4 +1,4 @@
-"""One generation: a plan, its folder, its HAProxy, and the way it retires.
+"""One generation: a plan, its folder, its HAProxy and its desk, and how it retires.
 
     start ─▶ ready ─▶ serves ─▶ drain ─▶ gone          cut: at any time while it lives
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import socket
 from typing import Final
 
+from hearthgate.home.access import PasswordChecks
 from hearthgate.home.edge.console import Console
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError
 from hearthgate.home.edge.folder import Plan, remove
+from hearthgate.home.edge.passwords import Desk
 from hearthgate.home.edge.process import Haproxy
 from hearthgate.home.edge.settings import EdgeSettings
 from hearthgate.home.edge.traffic import Meter
@@ -35,13 +37,16 @@ class Generation:
         number: int,
         plan: Plan,
         settings: EdgeSettings,
+        *,
         meter: Meter,
+        checks: PasswordChecks,
     ) -> None:
         self.number = number
         self.plan = plan
         self._folder = folder
         self._meter = meter
         self._process = Haproxy(folder, number, settings)
+        self._desk = Desk(plan.routes, checks)
         self._console: Console | None = None  # while it drains
         self._console_ready = asyncio.Event()
         self._drained = False
@@ -59,6 +64,7 @@ class Generation:
     async def start(self) -> None:
         """Have the configuration checked, then start. Raises EdgeError."""
         await self._process.check()
+        await self._desk.open(self._folder)
         await self._process.start()
 
     async def ready(self) -> None:
@@ -142,6 +148,7 @@ class Generation:
         await self._disconnect()
         await self._process.end()
         self._process.close()
+        await self._desk.close()
         await asyncio.to_thread(remove, self._folder)
 
     async def _empty(self, console: Console) -> None:

@@ -11,18 +11,21 @@ the thread that forks, so this must run in the thread that lives as long as the 
 
 import asyncio
 from asyncio.subprocess import Process
+import base64
 from collections.abc import Mapping
 import contextlib
 import fcntl
 import logging
 import os
 from pathlib import Path
+import secrets
 import signal
 import socket
 import struct
 import termios
 from typing import Final
 
+from hearthgate.home.edge.access import KEY_VARIABLE
 from hearthgate.home.edge.config import CONFIG, DOOR_VARIABLE
 from hearthgate.home.edge.console import Console
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
@@ -62,6 +65,7 @@ class Haproxy:
         self._process: Process | None = None
         self._stopping = False
         self._words: list[str] = []
+        self._memory_key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.pair, self._theirs = socket.socketpair()
         self.pair.setblocking(False)  # noqa: FBT003 - its own signature
 
@@ -148,7 +152,11 @@ class Haproxy:
                 "-f",
                 CONFIG,
                 cwd=self.folder,
-                env={"PATH": os.environ.get("PATH", ""), DOOR_VARIABLE: str(door)},
+                env={
+                    "PATH": os.environ.get("PATH", ""),
+                    DOOR_VARIABLE: str(door),
+                    KEY_VARIABLE: self._memory_key,
+                },
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

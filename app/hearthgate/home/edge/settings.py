@@ -64,10 +64,22 @@ class EdgeSettings:
     restart_max_s: float = 30.0
     restart_forgiven_s: float = 60.0
 
-    # crypt(3) takes milliseconds, so that guessing is slow. A credential that was right
-    # is remembered by digest and costs a microsecond for this long.
+    # A credential that was right is remembered for this long, by a digest, for the
+    # address from which it came; then the agent is asked again.
     credential_s: int = 300
     # Ten wrong passwords in five minutes are more than a person types and 2,880 a day
-    # are too few to guess. Counted per IPv4 address, and per /64 for IPv6.
+    # are too few to guess. Counted for each policy, and per IPv4 address or /64.
     wrong_passwords_max: int = 10
     wrong_passwords_s: int = 300
+    # Who is wrong at this many hostnames waits at all of them: people use a password
+    # more than once.
+    wrong_passwords_hostnames: int = 3
+    # One or two hashes at a time leave visitors a core. 64 wait for half a second.
+    password_checks_max: int = 2
+    password_queue_max: int = 64
+    # Questions to the agent in ten seconds from one address: a program that opens
+    # dozens of connections at once is right with all of them. A question is about
+    # 0.2 ms of the agent's time, so those of all addresses may take 4 % of it.
+    password_asks_max: int = 100
+    password_asks_per_second: int = 200
+    password_wait_s: int = 10  # for the agent's answer

@@ -9,7 +9,8 @@ hundred guesses. IPv6 addresses count by /64: that is what one subscriber has.
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-import ipaddress
+
+from hearthgate.home.subscriber import subscriber
 
 FREE_ATTEMPTS = 5
 WAIT_MAX_SECONDS = 15 * 60.0
@@ -36,7 +37,7 @@ class Attempts:
 
     def begin(self, address: str) -> float:
         """Count an attempt. Return 0 to go on, else the seconds until the next one."""
-        key = _subscriber(address)
+        key = subscriber(address)
         now = self._clock()
         record = self._records.get(key)
         if record is None or now - record.last > _FORGET_SECONDS:
@@ -52,7 +53,7 @@ class Attempts:
 
     def succeeded(self, address: str) -> None:
         """Forget the wrong ones: the right one followed."""
-        self._records.pop(_subscriber(address), None)
+        self._records.pop(subscriber(address), None)
 
     def _make_room(self) -> None:
         while len(self._records) > _ADDRESSES_MAX:
@@ -63,15 +64,3 @@ def _pause(count: int) -> float:
     if count < FREE_ATTEMPTS:
         return 0.0
     return float(min(WAIT_MAX_SECONDS, 2 ** min(count - FREE_ATTEMPTS + 1, 20)))
-
-
-def _subscriber(address: str) -> str:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((found, 64), strict=False))

@@ -64,10 +64,27 @@ PAGES: Final[Mapping[int, Page]] = MappingProxyType(
     }
 )
 
+# Another 503: the agent did not say whether a password is right.
+UNCHECKED_FILE: Final = "unchecked.html"
+_UNCHECKED: Final = Page(
+    "Signing in does not work right now",
+    "Your name and password could not be checked. Whoever is signed in already is not "
+    "affected. Please try again in a moment.",
+    _LOCK,
+)
+
 
 def html(status: int) -> str:
     """Return the page for a status. Raises KeyError for a status without one."""
-    page = PAGES[status]
+    return _fill(status, PAGES[status])
+
+
+def unchecked_html() -> str:
+    """Return the page for a password that could not be checked."""
+    return _fill(503, _UNCHECKED)
+
+
+def _fill(status: int, page: Page) -> str:
     template = files(__name__).joinpath("page.html").read_text(encoding="utf-8")
     return Template(template).substitute(
         status=status, title=page.title, text=page.text, icon=page.icon
