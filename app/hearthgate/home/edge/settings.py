@@ -79,7 +79,7 @@ class EdgeSettings:
     password_queue_max: int = 64
     # Questions to the agent in ten seconds from one address: a program that opens
     # dozens of connections at once is right with all of them. A question is about
-    # 0.2 ms of the agent's time, so those of all addresses may take 4 % of it.
+    # 0.23 ms of the agent's time, so those of all addresses may take 5 % of it.
     password_asks_max: int = 100
     password_asks_per_second: int = 200
     password_wait_s: int = 10  # for the agent's answer
