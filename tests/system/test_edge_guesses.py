@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 import contextlib
 from http.cookies import SimpleCookie
+import json
 import os
 from pathlib import Path
 import signal
@@ -19,7 +20,14 @@ import pytest
 from hearthgate.home.access import checks, make_access, matches
 from hearthgate.home.model import Access
 from tests.unit.home_edge.h2raw import H2
-from tests.unit.home_edge.visiting import House, Household, Visitor, house, household
+from tests.unit.home_edge.visiting import (
+    MB,
+    House,
+    Household,
+    Visitor,
+    house,
+    household,
+)
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 
@@ -451,6 +459,27 @@ async def test_a_retired_haproxy_still_gets_answers_and_counts_with_the_others(
                 visitor.raw, f"{line}Connection: close\r\n\r\n".encode()
             )
             assert answer.startswith(b"HTTP/1.1 " + expected)
+
+
+# --- what waits for the answer -----------------------------------------------------
+
+
+async def test_body_waits_for_the_answer_and_arrives_whole(
+    tmp_path: Path, access: Access
+) -> None:
+    """Programs that upload keep no cookie; their first request has a body."""
+    body = os.urandom(3 * MB)
+    async with locked(tmp_path, access) as (home, _):
+        visitor = await home.visit(HOST)
+
+        def put(headers: dict[str, str]) -> tuple[int, bytes]:
+            got = visitor.ask("/upload", method="PUT", headers=headers, body=body)
+            return got.status, got.read()
+
+        for _ in range(2):
+            got, said = await asyncio.to_thread(put, basic())
+            assert got == 200
+            assert json.loads(said) == {"size": len(body)}
 
 
 # --- an agent that does not answer lets nobody in ----------------------------------
