@@ -2,9 +2,10 @@
 
     routes ─▶ config.render ─▶ haproxy -c ─▶ new generation ─▶ door turns ─▶ old drains
     channel ─▶ Edge.hand_over ─▶ door ─(SCM_RIGHTS)─▶ HAProxy ─▶ service
+    HAProxy ─(a password that it does not know)─▶ desk ─▶ access ─▶ HAProxy
 
-Python steers and never touches a byte of a visitor. This package does not dial
-channels, does not obtain certificates, and decides nothing about what is exposed.
+Python steers, and sees nothing of a visitor but such a password. This package does not
+dial channels, does not obtain certificates, and decides nothing about what is exposed.
 """
 
 from hearthgate.home.edge.edge import Edge
