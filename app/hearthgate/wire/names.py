@@ -12,7 +12,7 @@ from hearthgate.errors import HearthgateError
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123 §2.1
-_NAME_MAX = 253  # RFC 1035 §2.3.4, without the trailing dot
+HOSTNAME_MAX = 253  # characters, RFC 1035 §2.3.4, without the trailing dot
 _PORT_MAX = 65535
 
 
@@ -60,7 +60,7 @@ def _fault(name: str) -> str:
     bad = next((label for label in labels if not _LABEL.fullmatch(label)), None)
     faults = {
         "it is empty": not name,
-        f"it is longer than {_NAME_MAX} characters": len(name) > _NAME_MAX,
+        f"it is longer than {HOSTNAME_MAX} characters": len(name) > HOSTNAME_MAX,
         "it is an IP address": is_ip(name),
         "it has no dot": len(labels) == 1,
         "it has an empty part between two dots": bad == "",

@@ -23,6 +23,7 @@ from hearthgate.wire.names import AddressInvalidError, format_address, parse_add
 _PREFIX = "HG1"
 _GROUP = 5
 _HEAD = struct.Struct(f"!HI{PAIRING_SECRET_BYTES}s{FINGERPRINT_BYTES}sH")
+EXPIRY_MAX = (1 << 32) - 1  # Unix time: in the year 2106
 _CHECKSUM_BYTES = 4
 _SIZE_MAX = _HEAD.size + 253 + _CHECKSUM_BYTES  # the longest name, RFC 1035 §2.3.4
 _LENGTH_CHARACTERS = 4  # 20 bits, of which the first 16 are the length
