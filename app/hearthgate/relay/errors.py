@@ -102,6 +102,21 @@ class PortsOutsideError(HearthgateError):
     status = 409
 
 
+class GrantTooLargeError(HearthgateError):
+    """Raise if a home could not be told the whole of its grant."""
+
+    code = "grant_too_large"
+    message = (
+        "A home can hold 1,000 domains of 56 KiB together and 200 ranges of ports of "
+        "each kind, and no more."
+    )
+    hint = (
+        "Grant a domain that is above several of the others, or a range instead of "
+        "single ports."
+    )
+    status = 409
+
+
 class HomeUnknownError(HearthgateError):
     """Raise if no home or unused code has this name."""
 

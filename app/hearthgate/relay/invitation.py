@@ -8,7 +8,7 @@ from hearthgate.relay.errors import RelayAddressMissingError
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.registry import Registry
 from hearthgate.wire.names import parse_address
-from hearthgate.wire.pairing import PairingCode, write_pairing_code
+from hearthgate.wire.pairing import EXPIRY_MAX, PairingCode, write_pairing_code
 from hearthgate.wire.ports import NO_PORTS, Ports
 
 INVITE_LIFETIME_S = 24 * 3600
@@ -44,7 +44,9 @@ async def invite(
     host, port = parse_address(address)
     secret = await registry.invite(name, domains, lifetime_s, ports)
     made = next(one for one in registry.invites if one.name == name)
-    code = PairingCode(host, port, keys.fingerprint, secret, made.expires)
+    # What the code says is for people; it is the registry that decides.
+    expires = min(made.expires, EXPIRY_MAX)
+    code = PairingCode(host, port, keys.fingerprint, secret, expires)
     text = write_pairing_code(code)
     return Invitation(text, name, made.domains, made.expires, made.ports)
 

@@ -8,19 +8,22 @@ and only then becomes visible. Sessions are not here: this is what survives a re
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 import hashlib
+import itertools
 import re
 import secrets
 from typing import Any
 
 import voluptuous as vol
 
+from hearthgate.clock import ForwardClock
 from hearthgate.relay.errors import (
     DomainIsRelayError,
     DomainPromisedError,
     DomainTakenError,
+    GrantTooLargeError,
     HomeUnknownError,
     InviteExpiredError,
     InviteUnknownError,
@@ -34,6 +37,7 @@ from hearthgate.relay.errors import (
 from hearthgate.relay.limits import Limits
 from hearthgate.store import YamlStore
 from hearthgate.wire.constants import PAIRING_SECRET_BYTES
+from hearthgate.wire.fitting import grant_fits
 from hearthgate.wire.names import is_below, normalise_hostname
 from hearthgate.wire.ports import (
     NO_PORTS,
@@ -48,7 +52,9 @@ from hearthgate.wire.ports import (
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _USED_KEPT_S = 30 * 86400  # so that a code used twice gets its own message for a month
 _RANGES_MAX = 1000
-REGISTRY_VERSION = 3
+# While a code waits to be used, so that one that expires between two edits stays so.
+_MARK_S = 3600
+REGISTRY_VERSION = 4
 # A home moves a few times in its life; a backup that is tried out counts as well.
 _LEFT_MAX = 16
 
@@ -88,6 +94,7 @@ class Registered:
 
     homes: tuple[Home, ...] = ()
     invites: tuple[Invite, ...] = ()
+    seen: int = 0  # Unix time: the latest that this relay knows of
 
 
 def _hash(secret: bytes) -> str:
@@ -135,6 +142,7 @@ SCHEMA = vol.Schema(
                 **_PORT_KEYS,
             }
         ],
+        "seen": _TIME,
     },
     required=True,
 )
@@ -154,15 +162,29 @@ def _with_machines(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "homes": homes}
 
 
-MIGRATIONS = {1: _with_ports, 2: _with_machines}
+def _with_time(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 believed a clock that was set back."""
+    return {**data, "seen": 0}
+
+
+MIGRATIONS = {1: _with_ports, 2: _with_machines, 3: _with_time}
 
 
 def load(data: dict[str, Any]) -> Registered:
-    """Return the value of data that the schema has checked."""
-    return Registered(
+    """Return the value of data that the schema has checked.
+
+    Raises vol.Invalid if two homes hold the same, as after a mistake by hand: which of
+    them visitors were led to would be chance.
+    """
+    value = Registered(
         homes=tuple(Home(**_ports_read(home)) for home in data["homes"]),
         invites=tuple(Invite(**_ports_read(one)) for one in data["invites"]),
+        seen=data["seen"],
     )
+    why = conflict_of(value.homes)
+    if why:
+        raise vol.Invalid(why)
+    return value
 
 
 def _ports_read(data: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +223,7 @@ def dump(value: Registered) -> dict[str, Any]:
             }
             for invite in value.invites
         ],
+        "seen": value.seen,
     }
 
 
@@ -224,10 +247,12 @@ class Registry:
         self._limits = limits
         self._relay_name = relay_name
         self._forward_ports = forward_ports
-        self._clock = clock
+        self._clock = ForwardClock(clock)
         self._value = Registered()
+        self._by_id: dict[str, Home] = {}
         self._holders: dict[str, Home] = {}  # by granted domain
         self._take(store.read())
+        self._clock.seen(self._value.seen)
         self._editing = asyncio.Lock()
 
     @property
@@ -245,7 +270,7 @@ class Registry:
 
     def home(self, home_id: str) -> Home | None:
         """Return a home by the hash of its certificate."""
-        return next((home for home in self.homes if home.id == home_id), None)
+        return self._by_id.get(home_id)
 
     def holder(self, hostname: str) -> Home | None:
         """Return the home whose grant covers a hostname. Grants do not overlap."""
@@ -316,7 +341,7 @@ class Registry:
                 replace(one, used=True) if one == invite else one
                 for one in value.invites
             )
-            return Registered((*value.homes, home), invites)
+            return replace(value, homes=(*value.homes, home), invites=invites)
 
         await self._edit(edit)
         return joined[0]
@@ -334,7 +359,7 @@ class Registry:
             homes = tuple(one for one in value.homes if one.name != name)
             if len(homes) == len(value.homes) and len(invites) == len(value.invites):
                 raise HomeUnknownError(name=name)
-            return Registered(homes, invites)
+            return replace(value, homes=homes, invites=invites)
 
         await self._edit(edit)
         return gone[0] if gone else None
@@ -391,6 +416,21 @@ class Registry:
         await self._edit(edit)
         return self.home(home_id)
 
+    async def mark_time(self) -> None:
+        """Store what time it is, if a code has expired or may soon.
+
+        After a restart with a clock that was set back it stays expired. To be called
+        now and then; writes once an hour, and only while codes wait to be used. Raises
+        what the store raises.
+        """
+        now, seen = self._clock(), self._value.seen
+        waiting = [
+            one for one in self._value.invites if not one.used and one.expires > seen
+        ]
+        is_due = now - seen >= _MARK_S or any(one.expires <= now for one in waiting)
+        if waiting and is_due and not self._editing.locked():
+            await self._edit(lambda value: value)
+
     async def freeze(self) -> None:
         """Let no edit begin: another process is about to own the store."""
         await self._editing.acquire()
@@ -401,12 +441,13 @@ class Registry:
 
     async def _edit(self, edit: Callable[[Registered], Registered]) -> None:
         async with self._editing:
-            value = edit(self._value)
+            value = replace(edit(self._value), seen=int(self._clock()))
             await asyncio.to_thread(self._store.write, value)
             self._take(value)
 
     def _take(self, value: Registered) -> None:
         self._value = value
+        self._by_id = {home.id: home for home in value.homes}
         self._holders = {
             domain: home for home in value.homes for domain in home.domains
         }
@@ -463,6 +504,12 @@ class Registry:
         *,
         but: Home | Invite | None,
     ) -> None:
+        held = but if isinstance(but, Home) else None
+        if not grant_fits(
+            (*(held.domains if held else ()), *domains),
+            (held.ports if held else NO_PORTS).plus(ports),
+        ):
+            raise GrantTooLargeError
         for other in self._others(value, but):
             _check_overlap(domains, other)
             _check_ports(ports, other)
@@ -485,6 +532,52 @@ def _moved(home: Home, machine: str) -> Home:
     were = (*home.left, home.machine) if home.machine else home.left
     left = tuple(one for one in were if one != machine)[-_LEFT_MAX:]
     return replace(home, machine=machine, left=left)
+
+
+def conflict_of(homes: tuple[Home, ...]) -> str:
+    """Say what two homes hold at once; empty if there is nothing."""
+    by_name: dict[str, Home] = {}
+    by_id: dict[str, Home] = {}
+    holders: dict[str, Home] = {}
+    for home in homes:
+        if by_name.setdefault(home.name, home) is not home:
+            return f"two homes have the name {home.name}"
+        if by_id.setdefault(home.id, home) is not home:
+            return f"{home.name} and {by_id[home.id].name} have the same certificate"
+        for domain in home.domains:
+            other = holders.setdefault(domain, home)
+            if other is not home:
+                return f"{home.name} and {other.name} both hold {domain}"
+    for home in homes:
+        for domain in home.domains:
+            for above in _names_above(domain):
+                other = holders.get(above, home)
+                if other is not home:
+                    return (
+                        f"{home.name} holds {domain}, which {other.name} holds with "
+                        f"{above}"
+                    )
+    return _conflict_of_ports(homes)
+
+
+def _conflict_of_ports(homes: tuple[Home, ...]) -> str:
+    for protocol in Protocol:
+        held = sorted(
+            (ports, home.name) for home in homes for ports in home.ports.of(protocol)
+        )
+        for (one, name), (other, other_name) in itertools.pairwise(held):
+            if one.overlaps(other) and name != other_name:
+                return (
+                    f"{name} and {other_name} both hold {protocol.upper()} ports: "
+                    f"{one} and {other}"
+                )
+    return ""
+
+
+def _names_above(domain: str) -> Iterator[str]:
+    while "." in domain:
+        domain = domain.partition(".")[2]
+        yield domain
 
 
 def _check_overlap(domains: tuple[str, ...], other: Home | Invite) -> None:

@@ -1,6 +1,7 @@
 """The login: who is in, who is not, and how fast somebody may guess."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 import stat
 
@@ -245,6 +246,38 @@ async def test_a_clock_that_was_set_back_makes_no_session_for_years(
     assert await sessions.covers(token)
     clock.now += SESSION_SECONDS
     assert not await sessions.covers(token)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_session_alive(tmp_path: Path) -> None:
+    clock, monotonic = Clock(), Clock()
+    path = tmp_path / "sessions.yaml"
+    sessions = Sessions(path, clock=clock, monotonic=monotonic)
+    token = await sessions.start()
+    clock.now -= 20 * DAY
+    monotonic.now += SESSION_SECONDS
+    assert not await sessions.covers(token)
+    again = Sessions(path, clock=clock, monotonic=monotonic)
+    await again.read("")
+    assert not await again.covers(token)
+
+
+async def test_a_session_that_has_expired_stays_so_over_a_restart_with_an_older_clock(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    path = tmp_path / "sessions.yaml"
+    sessions = Sessions(path, clock=clock)
+    lost = await sessions.start()
+    clock.now += SESSION_SECONDS + DAY
+    used = await sessions.start()
+    # As it is if the one that has expired was never written out of the file.
+    sessions._expires[hashlib.sha256(lost.encode()).hexdigest()] = clock.now - DAY
+    await sessions._save()
+    clock.now -= 20 * DAY
+    again = Sessions(path, clock=clock)
+    await again.read("")
+    assert not await again.covers(lost)
+    assert await again.covers(used)
 
 
 async def test_a_disk_that_cannot_be_written_lets_the_owner_in(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hearthgate.errors import HearthgateError
 from hearthgate.files import StateNotWritableError
@@ -12,6 +13,7 @@ from hearthgate.relay.errors import (
     DomainIsRelayError,
     DomainPromisedError,
     DomainTakenError,
+    GrantTooLargeError,
     HomeUnknownError,
     InviteExpiredError,
     InviteUnknownError,
@@ -22,6 +24,7 @@ from hearthgate.relay.errors import (
 )
 from hearthgate.relay.registry import Home, Registered, Registry
 from hearthgate.wire.names import HostnameInvalidError
+from hearthgate.wire.ports import NO_PORTS
 from tests.unit.relay.parts import SMALL, Clock, open_registry, open_store
 
 DAY_S = 86400
@@ -322,9 +325,143 @@ async def test_a_registry_of_before_machines_is_read(
     registry: Registry, path: Path, clock: Clock
 ) -> None:
     home = await join(registry, "cottage", "cottage.example.com")
-    lines = path.read_text().replace("version: 3\n", "version: 2\n").splitlines()
-    older = [one for one in lines if "machine:" not in one and "left:" not in one]
+    lines = path.read_text().replace("version: 4\n", "version: 2\n").splitlines()
+    later = ("machine:", "left:", "seen:")
+    older = [one for one in lines if not any(key in one for key in later)]
     path.write_text("\n".join(older) + "\n")
     found = open_registry(path, clock)
     assert found.homes == (home,)
     assert found._store.damage is None
+
+
+# --- a clock that is set back ---------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_back_makes_no_code_good_again(
+    registry: Registry, clock: Clock
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), 60)
+    clock.now += 61.0
+    assert registry.invites == ()
+    clock.now -= 3600.0
+    with pytest.raises(InviteExpiredError):
+        await registry.join(secret, lambda _name: "c" * 64)
+
+
+async def test_a_code_that_has_expired_stays_so_over_a_restart(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    secret = await registry.invite("cottage", ("cottage.example.com",), 60)
+    clock.now += 61.0
+    await registry.mark_time()
+    clock.now -= 3600.0
+    again = open_registry(path, clock)
+    assert again.invites == ()
+    with pytest.raises(InviteExpiredError):
+        await again.join(secret, lambda _name: "c" * 64)
+
+
+async def test_the_time_is_stored_once_an_hour_and_only_while_a_code_waits(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    async def stored() -> int:
+        await registry.mark_time()
+        return int(open_store(path).read().seen)
+
+    await registry.invite("cottage", ("cottage.example.com",), 7200)
+    begun = int(clock.now)
+    clock.now += 3599.0
+    assert await stored() == begun
+    clock.now += 1.0
+    assert await stored() == begun + 3600
+    clock.now += 3600.0
+    assert await stored() == begun + 7200  # it has expired
+    clock.now += 100_000.0
+    assert await stored() == begun + 7200
+
+
+async def test_a_clock_that_ran_ahead_keeps_nobody_from_pairing(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    clock.now += 30 * 365 * 86400.0
+    await registry.invite("early", ("early.example.com",), 60)
+    clock.now -= 30 * 365 * 86400.0
+    again = open_registry(path, clock)
+    secret = await again.invite("cottage", ("cottage.example.com",), 60)
+    assert (await again.join(secret, lambda _name: "c" * 64)).name == "cottage"
+
+
+# --- a file that was edited by hand ---------------------------------------------------
+
+BY_HAND = [
+    (
+        {"domains": ["barn.example.com"]},
+        {"domains": ["barn.example.com"]},
+        "barn and cottage both hold barn.example.com",
+    ),
+    (
+        {"domains": ["example.com"]},
+        {"domains": ["a.b.example.com"]},
+        "barn holds a.b.example.com, which cottage holds with example.com",
+    ),
+    ({"name": "barn"}, {}, "two homes have the name barn"),
+    ({"id": "b" * 64}, {}, "barn and cottage have the same certificate"),
+    (
+        {"tcp": ["20000-20010"]},
+        {"tcp": ["20010"]},
+        "cottage and barn both hold TCP ports: 20000-20010 and 20010",
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BY_HAND, ids=lambda case: case[2])
+def test_a_file_in_which_two_homes_hold_the_same_is_refused_with_the_reason(
+    path: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    case: tuple[dict[str, object], dict[str, object], str],
+) -> None:
+    one, other, why = case
+
+    def home(name: str, changes: dict[str, object]) -> dict[str, object]:
+        return {
+            "id": name[0] * 64,
+            "name": name,
+            "domains": [f"{name}.example.org"],
+            "paired_at": 1,
+            "machine": "",
+            "left": [],
+            "tcp": [],
+            "udp": [],
+            **changes,
+        }
+
+    homes = [home("cottage", one), home("barn", other)]
+    data = {"version": 4, "homes": homes, "invites": [], "seen": 0}
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    registry = open_registry(path, clock)
+    assert registry.homes == ()
+    damage = registry._store.damage
+    assert damage is not None
+    assert why in damage.reason
+    assert damage.kept_as is not None
+    assert damage.kept_as.exists()
+    assert why in caplog.text
+
+
+async def test_a_home_may_hold_a_domain_and_one_below(
+    registry: Registry, path: Path, clock: Clock
+) -> None:
+    await join(registry, "cottage", "example.net", "a.example.net")
+    assert open_registry(path, clock).homes == registry.homes
+
+
+async def test_a_grant_that_a_home_could_not_be_told_is_refused(
+    registry: Registry,
+) -> None:
+    await join(registry, "cottage", "cottage.example.com")
+    many = tuple(f"{n}.{'x' * 60}.example.com" for n in range(800))
+    with pytest.raises(GrantTooLargeError):
+        await registry.grant("cottage", many, NO_PORTS)
+    with pytest.raises(GrantTooLargeError):
+        await registry.invite("barn", many, 60)

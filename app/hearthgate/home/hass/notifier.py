@@ -90,9 +90,9 @@ class Notifier:
         for one in wanted.values():
             if one not in late or one.id not in shown:
                 continue
-            wait_s = self._told_at.get(one.id, 0.0) + _SAY_MORE_S - self._clock()
-            if wait_s > 0:
-                waits.append(wait_s)
+            told_s = self._clock() - self._told_at.get(one.id, 0.0)
+            if 0 <= told_s < _SAY_MORE_S:  # before that, the clock was set back
+                waits.append(_SAY_MORE_S - told_s)
                 continue
             await self._create(shown[one.id])
             self._told[one.id] = one

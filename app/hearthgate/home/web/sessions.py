@@ -4,7 +4,8 @@
 
 Only hashes are kept: who reads the file can't log in with it. A plain hash is enough,
 because nobody can guess 256 random bits. A session ends 30 days after its last use, at
-logout, or when the password changes.
+logout, or when the password changes. It ends by two clocks, whichever is first, so that
+setting the time back keeps none alive and brings none back.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import logging
 from pathlib import Path
 import re
 import secrets
+import time
 from typing import Any
 
 import voluptuous as vol
@@ -51,7 +53,13 @@ _SCHEMA = vol.Schema(
 class Sessions:
     """The sessions that are valid now. Lives in one loop."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Know no session yet; call read() first. The clock gives Unix time."""
         self._store: YamlStore[dict[str, Any]] = YamlStore(
             path,
@@ -65,8 +73,10 @@ class Sessions:
             clock=clock,
         )
         self._clock = clock
+        self._monotonic = monotonic
         self._stamp = ""
         self._expires: dict[str, float] = {}
+        self._deadlines: dict[str, float] = {}  # the same by a clock that nobody sets
         self._lock = asyncio.Lock()
 
     async def read(self, stamp: str) -> None:
@@ -74,7 +84,12 @@ class Sessions:
         found = await asyncio.to_thread(self._read)
         self._stamp = stamp
         if secrets.compare_digest(str(found["password"]), stamp):
-            self._expires = dict(found["sessions"])
+            stored = found["sessions"]
+            # The one used last tells how late it has been, whatever the clock says now.
+            seen = max(stored.values(), default=0.0) - SESSION_SECONDS
+            for key, expires in stored.items():
+                if expires > max(seen, self._clock()):
+                    self._keep(key, expires)
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -87,8 +102,8 @@ class Sessions:
         token = secrets.token_urlsafe(32)
         self._drop_expired()
         while len(self._expires) >= SESSIONS_MAX:
-            del self._expires[min(self._expires, key=self._expires.__getitem__)]
-        self._expires[_digest(token)] = self._clock() + SESSION_SECONDS
+            self._forget(min(self._expires, key=self._expires.__getitem__))
+        self._keep(_digest(token), self._clock() + SESSION_SECONDS)
         await self._save()
         return token
 
@@ -99,30 +114,45 @@ class Sessions:
         now = self._clock()
         if expires is None:
             return False
-        if expires <= now:
-            del self._expires[key]
+        if self._is_over(key):
+            self._forget(key)
+            await self._save()
             return False
         # A clock that was set back must not leave a session for years.
         if not 0 <= now + SESSION_SECONDS - expires < _SLIDE_SECONDS:
-            self._expires[key] = now + SESSION_SECONDS
+            self._keep(key, now + SESSION_SECONDS)
             await self._save()
         return True
 
     async def end(self, token: str) -> None:
         """End one session."""
-        if self._expires.pop(_digest(token), None) is not None:
+        if _digest(token) in self._expires:
+            self._forget(_digest(token))
             await self._save()
 
     async def end_all(self, stamp: str) -> None:
         """End every session, because the password is now another one."""
         self._expires.clear()
+        self._deadlines.clear()
         self._stamp = stamp
         await self._save()
 
+    def _keep(self, key: str, expires: float) -> None:
+        left = min(expires - self._clock(), SESSION_SECONDS)
+        self._expires[key] = expires
+        self._deadlines[key] = self._monotonic() + left
+
+    def _forget(self, key: str) -> None:
+        del self._expires[key]
+        del self._deadlines[key]
+
+    def _is_over(self, key: str) -> bool:
+        by_wall = self._expires[key] <= self._clock()
+        return by_wall or self._deadlines[key] <= self._monotonic()
+
     def _drop_expired(self) -> None:
-        now = self._clock()
-        for key in [key for key, end in self._expires.items() if end <= now]:
-            del self._expires[key]
+        for key in [one for one in self._expires if self._is_over(one)]:
+            self._forget(key)
 
     async def _save(self) -> None:
         """Write what is valid now. Without a disk, logins last until the next start."""
