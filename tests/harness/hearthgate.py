@@ -271,10 +271,15 @@ class RelayProcess(Process):
         found: Json = json.loads(self.run("relay", "status", "--json"))
         return found
 
+    @property
+    def metrics_port(self) -> int:
+        """Where metrics are, if the relay was told to show them."""
+        return int(re.findall(r"Metrics are at http://[^/]+:(\d+)/", self.log)[-1])
+
     def metric(self, name: str) -> float:
         """Return a metric, by its name with labels and without our prefix."""
-        port = re.findall(r"Metrics are at http://[^/]+:(\d+)/", self.log)[-1]
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
         found = re.search(rf"^hearthgate_{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0

@@ -25,6 +25,7 @@ from hearthgate.wire import control as messages
 from hearthgate.wire.channel import write_preamble
 from hearthgate.wire.constants import PAIR_PATH
 from hearthgate.wire.control import GoodbyeReason
+from hearthgate.wire.ports import Protocol
 from tests.harness.hearthgate import RelayProcess
 from tests.unit.relay.fake_agent import Channel, FakeAgent, dial, read
 from tests.unit.wire import hellos
@@ -352,9 +353,19 @@ async def test_very_many_refusals_do_not_end_the_session(
 ) -> None:
     """The reply was once longer than any agent reads."""
     del relay
-    reply = await bad.publish(*(f"{n:x<40}.example.com" for n in range(900)))
+    names = [f"{n:x<40}.example.com" for n in range(900)]
+    reply = await bad.publish(*names)
+    assert isinstance(reply, messages.Published)
+    assert set(reply.refused) == set(names)  # each with as much as there is room for
+    names = [f"{n:x<48}.example.com" for n in range(1000)]
+    reply = await bad.publish(*names)
     assert isinstance(reply, messages.Refused)
     assert reply.code == "too_many_hostnames"
+    forwards = tuple(messages.Forward(Protocol.TCP, 2000 + n) for n in range(1000))
+    await bad.say(messages.Forwards(3, forwards))
+    reply = await bad.hear()
+    assert isinstance(reply, messages.Forwarded)
+    assert set(reply.refused) == set(map(str, forwards))
     assert await bad.publish(BAD_NAME) == messages.Published(1, {})
 
 
@@ -373,6 +384,28 @@ async def test_acme_answers_outside_the_grant_or_beyond_the_bound_are_refused(
     assert (told.id, told.code) == (2, "too_many_answers")
     await good.say(messages.Answer(1, GOOD_NAME, "t", "t.k"))
     assert await good.hear() == messages.Done(1)
+
+
+async def test_taking_a_domain_takes_its_acme_answers_and_names_at_once(
+    relay: RelayProcess, bad: FakeAgent
+) -> None:
+    async def shown(client: ClientSession) -> int:
+        url = f"http://127.0.0.1:{relay.http_port}/.well-known/acme-challenge/t"
+        async with client.get(url, headers={"Host": BAD_NAME}) as answer:
+            return answer.status
+
+    relay.run("relay", "grant", "bad", "--domain", "left.example.com")
+    await bad.close()  # an agent without features learns it from its next welcome
+    await bad.connect()
+    assert await bad.publish(BAD_NAME, "left.example.com") == messages.Published(1, {})
+    await bad.say(messages.Answer(1, BAD_NAME, "t", "t.k"))
+    assert await bad.hear() == messages.Done(1)
+    async with ClientSession() as client:
+        assert await shown(client) == 200
+        relay.run("relay", "grant", "bad", "--domain", "bad.example.com", "--remove")
+        assert await shown(client) == 404
+    (home,) = [one for one in relay.homes() if one["name"] == "bad"]
+    assert home["hostnames"] == ["left.example.com"]
 
 
 async def test_dropping_an_answer_of_another_home_changes_nothing(

@@ -15,7 +15,6 @@ import time
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
-from aiohttp.typedefs import Handler
 import voluptuous as vol
 
 from hearthgate import __version__
@@ -34,6 +33,7 @@ from hearthgate.relay.keys import Keys
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import Registry, ports_data
 from hearthgate.relay.report import home_report, relay_report
+from hearthgate.relay.requests import nameless_request
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.traffic import Traffic
@@ -144,6 +144,8 @@ class Operations:
         home = await self._registry.grant(
             name, tuple(wanted["domains"]), ports_of(wanted), remove=wanted["remove"]
         )
+        if self._answers is not None:
+            self._answers.keep(home.id, home.covers)
         if self._sessions is not None:
             self._sessions.regrant(home)
         _LOGGER.info("%s: Grant changed", name)
@@ -244,19 +246,13 @@ class Admin:
         self._counters = counters
         self._path = settings.data / SOCKET_NAME
         self._started = time.time()
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
 
     async def open(self) -> None:
         """Begin to listen. The folder is locked, so a socket left there is dead."""
-        application = web.Application(middlewares=[_errors_as_json])
-        application.router.add_post("/invites", self._invite)
-        application.router.add_get("/homes", self._homes)
-        application.router.add_get("/homes/{name}", self._show)
-        application.router.add_delete("/homes/{name}", self._revoke)
-        application.router.add_post("/homes/{name}/grant", self._grant)
-        application.router.add_get("/status", self._status)
-        application.router.add_get(HEALTH_PATH, self._health)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.ServerRunner(
+            web.Server(self._answer, access_log=None, request_factory=nameless_request)
+        )
         await self._runner.setup()
         self._path.unlink(missing_ok=True)
         before = os.umask(0o177)
@@ -274,58 +270,57 @@ class Admin:
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    async def _invite(self, request: web.Request) -> web.Response:
-        body = await _body(request)
-        return web.json_response(await self._operations.invite(body), status=201)
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        try:
+            return await self._act(request)
+        except HearthgateError as err:
+            return web.json_response({"error": err.as_dict()}, status=err.status)
 
-    async def _grant(self, request: web.Request) -> web.Response:
-        name, body = request.match_info["name"], await _body(request)
-        return web.json_response(await self._operations.grant(name, body))
+    async def _act(self, request: web.BaseRequest) -> web.Response:
+        operations = self._operations
+        answer: dict[str, Any]
+        status = 200
+        match (request.method, *request.path.split("/")[1:]):
+            case ("POST", "invites"):
+                answer = await operations.invite(await _body(request))
+                status = 201
+            case ("GET", "homes"):
+                answer = operations.homes()
+            case ("GET", "homes", name):
+                answer = operations.show(name)
+            case ("DELETE", "homes", name):
+                answer = await operations.revoke(name)
+            case ("POST", "homes", name, "grant"):
+                answer = await operations.grant(name, await _body(request))
+            case ("GET", "status"):
+                answer = self._status()
+            case ("GET", "health"):
+                answer = {"status": "ok"}
+            case _:
+                return web.Response(status=404, text="Not found.\n")
+        return web.json_response(answer, status=status)
 
-    async def _homes(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._operations.homes())
-
-    async def _show(self, request: web.Request) -> web.Response:
-        return web.json_response(self._operations.show(request.match_info["name"]))
-
-    async def _revoke(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        return web.json_response(await self._operations.revoke(name))
-
-    async def _health(self, _request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def _status(self, _request: web.Request) -> web.Response:
+    def _status(self) -> dict[str, Any]:
         homes = self._operations.homes()["homes"]
-        return web.json_response(
-            {
-                "software": __version__,
-                "started": int(self._started),
-                "homes": len(homes),
-                "connected": sum(home["connected"] for home in homes),
-                "visitors": len(self._pump.pairs),
-                "refused": dict(self._counters.refused),
-                "address": self._settings.address,
-                "addresses": list(self._addresses()),
-                **relay_report(self._sessions, self._traffic),
-            }
-        )
+        return {
+            "software": __version__,
+            "started": int(self._started),
+            "homes": len(homes),
+            "connected": sum(home["connected"] for home in homes),
+            "visitors": len(self._pump.pairs),
+            "refused": dict(self._counters.refused),
+            "address": self._settings.address,
+            "addresses": list(self._addresses()),
+            **relay_report(self._sessions, self._traffic),
+        }
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
+async def _body(request: web.BaseRequest) -> dict[str, Any]:
     try:
         body: dict[str, Any] = await request.json()
     except ValueError as err:
         raise RequestInvalidError(reason="its body is no JSON") from err
     return body
-
-
-@web.middleware
-async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except HearthgateError as err:
-        return web.json_response({"error": err.as_dict()}, status=err.status)
 
 
 class RelayNotRunningError(Exception):

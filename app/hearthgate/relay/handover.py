@@ -180,6 +180,7 @@ class HandOver:
                     "hostname": hostname,
                     "token": token,
                     "key_authorization": one.key_authorization,
+                    "expires": one.expires,
                 }
             )
 
@@ -236,6 +237,7 @@ class TakeOver:
                     home, message["generation"], message["hostnames"]
                 )
                 forwards.adopt(presence, message["forwards"], inheritance.listeners)
+        self._registry = registry
         for message in inheritance.answers:
             self._show(message)
         self._link = Link(
@@ -270,11 +272,15 @@ class TakeOver:
                 self._link.close()
 
     def _show(self, message: Message) -> None:
+        home = self._registry.home(message["home"])
+        if home is None or not home.covers(message["hostname"]):
+            return
         self._answers.put(
-            message["home"],
+            home.id,
             message["hostname"],
             message["token"],
             message["key_authorization"],
+            expires=message["expires"],
         )
 
     def _admit(

@@ -20,6 +20,7 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.registry import Registry
 from hearthgate.relay.report import live_bytes
+from hearthgate.relay.requests import nameless_request
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Traffic
 
@@ -152,14 +153,13 @@ class MetricsPort:
         self._collector = collector
         self._host = host
         self._wanted = port
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
 
     async def open(self) -> None:
         """Begin to listen. A port that is taken is no reason not to run: it is said."""
-        application = web.Application()
-        application.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=_SHUTDOWN_S
+        self._runner = web.ServerRunner(
+            web.Server(self._answer, access_log=None, request_factory=nameless_request),
+            shutdown_timeout=_SHUTDOWN_S,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._wanted)
@@ -177,7 +177,9 @@ class MetricsPort:
         if runner is not None:
             await runner.cleanup()
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD") or request.path != "/metrics":
+            return web.Response(status=404, text="Not found.\n")
         return web.Response(
             body=self._collector.text(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -1,15 +1,42 @@
-"""Take what aiohttp wants to log about requests: a stranger's mistake is no bug.
+"""What strangers' requests leave in our log, and our answers tell of us: little.
 
     broken HTTP ──▶ counted, logged once per period      anything else ──▶ the log
+    every answer, the broken request's too ──▶ no Server header
 
-Without this, each line of garbage on port 80 would cost the log a traceback.
+Without this, each line of garbage on port 80 would cost the log a traceback, and each
+answer would name the versions of Python and aiohttp, which only an attacker needs.
 """
 
+import asyncio
 import logging
 
+from aiohttp import StreamReader, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
 
 from hearthgate.relay.counters import Counters
+
+
+class _NamelessRequest(web.BaseRequest):
+    """A request whose answers, errors too, name no software."""
+
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        """Act right before the headers are written: aiohttp has added its own."""
+        response.headers.popall(hdrs.SERVER, None)
+
+
+def nameless_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """Make a request for a web.Server, as its request_factory."""
+    loop = asyncio.get_running_loop()
+    return _NamelessRequest(message, payload, protocol, writer, task, loop)
 
 
 class RequestLog(logging.Logger):

@@ -74,6 +74,8 @@ _FIELDS: dict[str, dict[Any, object]] = {
         "hostname": _TEXT,
         "token": _TEXT,
         "key_authorization": _TEXT,
+        # By CLOCK_MONOTONIC, which is one for all processes. Came later.
+        vol.Optional("expires", default=None): vol.Any(None, float, int),
     },
     "will": {},
     "ready": {},

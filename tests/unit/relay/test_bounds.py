@@ -89,6 +89,17 @@ def test_who_keeps_asking_is_not_kept_out_for_ever() -> None:
     assert 655 <= allowed <= 661
 
 
+def test_what_costs_more_counts_more() -> None:
+    clock = Clock()
+    limit = RateLimit(100, clock=clock, period_s=3600.0)
+    assert limit.allow("a", 60)
+    assert not limit.allow("a", 41)
+    assert limit.allow("a", 40)  # what was refused has cost nothing
+    clock.now += 360.0
+    assert limit.allow("a", 10)
+    assert not limit.allow("a")
+
+
 def test_many_keys_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate, "_KEYS_MAX", 100)
     clock = Clock()
@@ -140,6 +151,48 @@ def test_a_home_drops_its_own_answers_only() -> None:
     answers.drop_all(COTTAGE.id)
     assert answers.get("a.cottage.example.com", "t") is None
     assert answers.get("a.barn.example.com", "t") == "t.key"
+
+
+def test_answers_for_a_domain_that_was_taken_away_are_not_shown() -> None:
+    answers = Answers(SMALL, clock=Clock())
+    answers.put(BARN.id, "a.barn.example.com", "t", "t.key")
+    answers.put(BARN.id, "a.barn.example.net", "t", "t.key")
+    answers.put(COTTAGE.id, "a.cottage.example.com", "t", "t.key")
+    answers.keep(BARN.id, lambda hostname: hostname.endswith(".com"))
+    assert answers.get("a.barn.example.com", "t") == "t.key"
+    assert answers.get("a.barn.example.net", "t") is None
+    assert answers.get("a.cottage.example.com", "t") == "t.key"
+    assert [one[0] for one in answers.all()] == [
+        "a.barn.example.com",
+        "a.cottage.example.com",
+    ]
+
+
+def test_an_answer_that_changes_hands_counts_for_who_has_it() -> None:
+    """As after a domain went from one home to another."""
+    answers = Answers(SMALL, clock=Clock())
+    answers.put(BARN.id, "a.example.com", "t", "old.key")
+    answers.put(COTTAGE.id, "a.example.com", "t", "new.key")
+    answers.drop_all(BARN.id)
+    assert answers.get("a.example.com", "t") == "new.key"
+    answers.drop(BARN.id, "a.example.com", "t")
+    assert answers.get("a.example.com", "t") == "new.key"
+    answers.drop_all(COTTAGE.id)
+    assert not answers._answers
+    assert not answers._of_home
+
+
+def test_an_answer_that_was_taken_over_lives_no_longer_for_it() -> None:
+    clock = Clock()
+    answers = Answers(SMALL, clock=clock)
+    soon = clock.now + 5.0
+    assert answers.put(BARN.id, "a.barn.example.com", "t", "k.k", expires=soon)
+    late = clock.now + 1e9
+    assert answers.put(BARN.id, "b.barn.example.com", "t", "k.k", expires=late)
+    clock.now += 5.0
+    assert answers.get("a.barn.example.com", "t") is None
+    clock.now += SMALL.answer_lifetime_s
+    assert answers.get("b.barn.example.com", "t") is None
 
 
 # --- refusals -------------------------------------------------------------------------
