@@ -56,6 +56,7 @@ _ON_443 = (
     "guessed_tickets",
     "dropped",
     "begun_handshakes",
+    "stalled_handshakes",
 )
 _ON_80 = ("slow_requests", "requests", "port_scan")
 _FULL_DISK = "disk full"

@@ -151,6 +151,22 @@ async def begun_handshakes(port: int, *, count: int = 1000) -> None:
     await _at_full_speed(port, itertools.repeat(hello, count), is_answered=True)
 
 
+@contextlib.asynccontextmanager
+async def silent_newcomers(
+    port: int, count: int = 2_600, sources: Iterable[str] = (ATTACKER,)
+) -> AsyncIterator[None]:
+    """Begin the handshake of a home many times, and say nothing more."""
+    hello = hellos.openssl_hello(CONTROL_NAME)
+    async with many(port, count, hello, sources):
+        yield
+
+
+async def stalled_handshakes(port: int) -> None:
+    """Hold as many as the relay lets us, from one address."""
+    async with silent_newcomers(port):
+        await asyncio.sleep(1)
+
+
 async def requests(port: int, *, count: int = 1000) -> None:
     """Ask port 80 for what is not there, as fast as it goes."""
     said = b"GET / HTTP/1.1\r\nHost: nobody.example.com\r\n\r\n"

@@ -13,13 +13,25 @@ import functools
 from pathlib import Path
 import socket
 
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 import pytest
 
+from hearthgate.home.tunnel.identity import relay_context
 from hearthgate.process import allow_many_descriptors
-from hearthgate.wire.control import Goodbye, GoodbyeReason
+from hearthgate.wire.constants import CONTROL_NAME
+from hearthgate.wire.control import (
+    Forward,
+    Forwarded,
+    Forwards,
+    Goodbye,
+    GoodbyeReason,
+    Publish,
+    Published,
+)
+from hearthgate.wire.ports import Protocol
 from tests.harness import attacks, bad_homes
 from tests.harness.hearthgate import HomeProcess, RelayProcess
+from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.usage import descriptors, resident_kib, used_s
 from tests.unit.relay.fake_agent import FakeAgent
@@ -185,6 +197,158 @@ async def test_a_home_that_floods_messages_is_sent_away_and_disturbs_nobody(
 
         async with under(flood):
             await visited(town, "too many control messages")
+
+
+HUNGRY_HOMES = [
+    ("continues_for_ever", "a message in pieces"),
+    ("pings_for_ever", "too many control frames"),
+    ("publishes_thousands", "too many names for a minute"),
+    ("is_always_another", "a second machine"),
+    ("comes_back_at_once", "too many connections of a home"),
+]
+
+
+@pytest.mark.parametrize(("attack", "reason"), HUNGRY_HOMES)
+async def test_visitors_notice_nothing_of_a_home_that(
+    town: Scene, tmp_path: Path, attack: str, reason: str
+) -> None:
+    """What it does is within its number of messages, and costs more than they."""
+    label = attack.replace("_", "-")
+    async with bad_home(town, tmp_path, label) as agent:
+
+        async def misbehave() -> None:
+            await bad_homes.BAD_HOMES[attack](agent, f"{label}.example.com")
+
+        async with under(misbehave):
+            await visited(town, reason)
+
+
+async def test_a_home_that_was_sent_away_for_its_appetite_comes_back(
+    tmp_path: Path,
+) -> None:
+    minute = {"HEARTHGATE_LIMITS__CONTROL_NAMES_PER_MINUTE": "60"}
+    with RelayProcess(environment=minute) as relay:
+        code = await asyncio.to_thread(relay.invite, "a.example.com", "a")
+        agent = await FakeAgent.join(code, tmp_path)
+        names = [f"n{number}.a.example.com" for number in range(60)]
+        await agent.connect()
+        assert await agent.publish(*names) == Published(1, {})
+        await agent.say(Publish(2, tuple(names)))
+        assert await agent.ended() == Goodbye(GoodbyeReason.MISBEHAVED)
+        await agent.close()
+        await agent.connect()
+        async with asyncio.timeout(PATIENCE_S):  # a name each second
+            while await agent.publish("n1.a.example.com") != Published(1, {}):
+                await agent.close()
+                await agent.connect()
+        await agent.close()
+
+
+async def test_a_home_opens_and_closes_ports_only_so_often(tmp_path: Path) -> None:
+    minute = {"HEARTHGATE_LIMITS__PORTS_OPENED_PER_MINUTE": "3"}
+    ports = [free_port() for _ in range(4)]
+    with RelayProcess(environment=minute) as relay:
+        code = await asyncio.to_thread(relay.invite, "a.example.com", "a")
+        paired = await FakeAgent.join(code, tmp_path)
+        for port in ports:
+            relay.run("relay", "grant", "a", "--tcp", str(port))
+        async with paired as agent:
+            forwards = tuple(Forward(Protocol.TCP, port) for port in ports)
+            for wanted in (forwards[:3], (), forwards[:1]):
+                await agent.say(Forwards(1, wanted))
+                told = await agent.hear()
+            assert isinstance(told, Forwarded)
+            assert list(told.refused) == [str(forwards[0])]
+            assert "too often" in told.refused[str(forwards[0])]
+
+
+# --- strangers at the control endpoint ------------------------------------------------
+
+
+@pytest.mark.parametrize("source", [attacks.ATTACKER, LOOPBACK])
+async def test_homes_come_in_beside_thousands_who_say_nothing(
+    town: Scene, tmp_path: Path, source: str
+) -> None:
+    """From an address of their own, and from the one that these have too."""
+    async with bad_home(town, tmp_path, "late") as agent:
+        reason = "more connections than allowed from one address"
+        before = refusals(town, reason)
+        async with attacks.silent_newcomers(town.relay.https_port, sources=[source]):
+            assert refusals(town, reason) > before
+            async with asyncio.timeout(60):
+                while True:
+                    with contextlib.suppress(ClientError):
+                        await agent.connect()
+                        break
+                    await agent.close()
+            await visit(town)
+
+
+async def test_strangers_who_finish_tls_and_stop_keep_no_home_out(
+    town: Scene, tmp_path: Path
+) -> None:
+    """Without a certificate, with half a request."""
+    async with bad_home(town, tmp_path, "patient") as agent:
+        context = relay_context()
+
+        async def stranger(held: contextlib.AsyncExitStack) -> None:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(
+                    LOOPBACK,
+                    town.relay.https_port,
+                    ssl=context,
+                    server_hostname=CONTROL_NAME,
+                    local_addr=(attacks.ATTACKER, 0),
+                )
+                held.callback(writer.transport.abort)
+                writer.write(b"POST /v1/pair HTTP/1.1\r\nContent-Le")
+
+        async with contextlib.AsyncExitStack() as held:
+            async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+                for _ in range(300):
+                    tasks.create_task(stranger(held), name="stranger")
+            await agent.connect()
+            await visit(town)
+
+
+async def test_all_homes_behind_one_address_come_in_at_once(tmp_path: Path) -> None:
+    """More than an address may have of those who have not proved themselves."""
+    few = {
+        "HEARTHGATE_LIMITS__CONTROL_NEWCOMERS_PER_ADDRESS_MAX": "4",
+        "HEARTHGATE_LIMITS__CONTROL_WAITING_PER_ADDRESS_MAX": "40",
+    }
+    with RelayProcess(environment=few) as relay:
+        agents = []
+        for number in range(20):
+            name = f"home-{number}"
+            code = await asyncio.to_thread(relay.invite, f"{name}.example.com", name)
+            folder = tmp_path / name
+            folder.mkdir()
+            agents.append(await FakeAgent.join(code, folder))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            for agent in agents:
+                tasks.create_task(agent.connect(), name="connect")
+        assert [one["connected"] for one in relay.homes()] == [True] * 20
+        for agent in agents:
+            await agent.close()
+
+
+async def test_a_paired_home_has_a_share_of_connections_too(
+    town: Scene, tmp_path: Path
+) -> None:
+    """Its oldest go, so it disturbs itself alone."""
+    async with (
+        bad_home(town, tmp_path, "octopus") as agent,
+        contextlib.AsyncExitStack() as held,
+    ):
+        first, *_ = [
+            await held.enter_async_context(bad_homes.raw_websocket(agent))
+            for _ in range(12)
+        ]
+        async with asyncio.timeout(PATIENCE_S):
+            with contextlib.suppress(ConnectionError):
+                assert await first[0].read() == b""
+        await visit(town)
 
 
 async def test_a_home_that_parks_thousands_of_channels_keeps_what_it_may_have(

@@ -1,5 +1,6 @@
-"""compose.yaml, and what docs/relay.md tells to put beside it."""
+"""compose.yaml, the systemd unit, and what docs/relay.md tells to put beside them."""
 
+import configparser
 from pathlib import Path
 import re
 from typing import Any
@@ -8,6 +9,7 @@ import yaml
 
 from hearthgate.wire.ports import read_ports
 
+PROCESSES = 128
 ROOT = Path(__file__).parents[2]
 
 
@@ -46,3 +48,22 @@ def test_one_variable_names_a_published_image_instead_of_one_built_here() -> Non
     relay = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["relay"]
     assert relay["image"] == "${HEARTHGATE_IMAGE:-hearthgate-relay}"
     assert relay["build"]["target"] == "relay"
+
+
+def test_memory_and_processes_of_a_relay_are_bounded() -> None:
+    relay = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["relay"]
+    assert relay["mem_limit"] == relay["memswap_limit"] == "${RELAY_MEMORY:-1g}"
+    assert relay["pids_limit"] == PROCESSES
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # keeps its case
+    unit.read(ROOT / "systemd/hearthgate-relay.service")
+    service = unit["Service"]
+    assert service["MemoryMax"] == "75%"
+    assert service["MemorySwapMax"] == "0"
+    assert service["TasksMax"] == str(PROCESSES)
+
+
+def test_the_documents_tell_the_bounds_of_the_machine() -> None:
+    text = (ROOT / "docs/limits.md").read_text()
+    assert "1 GiB, or `RELAY_MEMORY` in `.env` | 75 % of the machine" in text
+    assert f"| {PROCESSES} | {PROCESSES} |" in text

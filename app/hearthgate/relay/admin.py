@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 import voluptuous as vol
@@ -280,7 +281,8 @@ class Admin:
         operations = self._operations
         answer: dict[str, Any]
         status = 200
-        match (request.method, *request.path.split("/")[1:]):
+        path = request.raw_path.partition("?")[0]
+        match (request.method, *map(unquote, path.split("/")[1:])):
             case ("POST", "invites"):
                 answer = await operations.invite(await _body(request))
                 status = 201

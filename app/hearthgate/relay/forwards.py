@@ -117,7 +117,10 @@ class Forwards:
         hosts: tuple[str, ...],
         own_ports: Callable[[], frozenset[Forward]],
         make_datagrams: MakeDatagrams,  # raises PortTakenError
+        may_open: Callable[[str], bool],
     ) -> None:
+        """may_open: charges a home, by its id, for a port that it opens."""
+        self._may_open = may_open
         self._visitors = visitors
         self._sessions = sessions
         self._poller = poller
@@ -203,6 +206,11 @@ class Forwards:
         why = self._refusal(forward, presence)
         if why:
             return why
+        if not self._may_open(presence.home.id):
+            return (
+                "Your home opens and closes ports too often. This relay lets it again "
+                "in a minute."
+            )
         what = _words(forward)
         try:
             door = self._door(forward, presence, [])

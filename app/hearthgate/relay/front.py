@@ -25,7 +25,7 @@ from hearthgate.relay.counters import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.relay.sessions import ParkedChannel, Sessions
 from hearthgate.relay.visitors import Visitors
-from hearthgate.wire.channel import PREAMBLE_BYTES, read_preamble
+from hearthgate.wire.channel import FLIGHT_MAX_BYTES, PREAMBLE_BYTES, read_preamble
 from hearthgate.wire.constants import CHANNEL_MAGIC, CONTROL_NAME
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
 from hearthgate.wire.proxy import Endpoint
@@ -93,6 +93,8 @@ class Front:
         self._book = arrivals
         self._inside = inside
         self._limits = limits
+        # An opening carries no longer flight.
+        self._hello_max_bytes = min(limits.hello_max_bytes, FLIGHT_MAX_BYTES)
         self._counters = counters
         self._clock = clock
         self._arrivals: dict[_Arrival, None] = {}  # in the order in which they came
@@ -124,7 +126,7 @@ class Front:
     def _look(self, arrival: _Arrival, events: int) -> None:
         """Find out what a connection is, from the bytes that are there."""
         try:
-            data = arrival.sock.recv(self._limits.hello_max_bytes, socket.MSG_PEEK)
+            data = arrival.sock.recv(self._hello_max_bytes, socket.MSG_PEEK)
         except BlockingIOError:
             self._wait_for(arrival, 1, events)
             return
@@ -147,7 +149,7 @@ class Front:
             self._end(arrival)
 
     def _look_at_hello(self, arrival: _Arrival, data: bytes, events: int) -> None:
-        match read_hello(data, max_bytes=self._limits.hello_max_bytes):
+        match read_hello(data, max_bytes=self._hello_max_bytes):
             case Hello() as hello if hello.server_name == CONTROL_NAME:
                 self._release(arrival)
                 self._control(arrival.sock, arrival.peer)
@@ -239,7 +241,7 @@ class Front:
 
     def _say_use_https(self, arrival: _Arrival) -> None:
         with contextlib.suppress(OSError):  # gone; nobody is left to be told
-            arrival.sock.recv(self._limits.hello_max_bytes)  # else closing would reset
+            arrival.sock.recv(self._hello_max_bytes)  # else closing would reset
             arrival.sock.send(_USE_HTTPS)
         self._end(arrival)
 

@@ -63,8 +63,28 @@ class Limits:
     # A router forgets a mapping after a minute at the earliest, and a home that was
     # heard so lately is not gone: it gets a visitor's bytes without being asked.
     sealed_trust_s: float = setting(_SECONDS, 10.0)
-    # Two for each home, while the old connection is found to be dead, and who pairs.
+    # Of homes that have proved who they are: two for each, and some that have a stream
+    # for datagrams as well.
     control_connections_max: int = setting(_COUNT, 2_500)
+    # A control connection and a stream, both twice while the old ones are found to be
+    # dead, and the same for a second machine with the same keys. The oldest goes.
+    control_connections_per_home_max: int = setting(_COUNT, 8)
+    # Each costs about 5 ms with its handshake. A home that finds no way tries every
+    # half second at first, and less often from then on.
+    control_connections_per_minute: int = setting(_COUNT, 60)
+    # Who has connected to the control endpoint and not proved to be a home. A TLS
+    # handshake in the middle takes about 60 KiB; a home is through in a round trip.
+    control_newcomers_max: int = setting(_COUNT, 600)
+    # Homes behind one carrier's address come all at once after a restart of the relay:
+    # 200 in a round trip, the others right behind them.
+    control_newcomers_per_address_max: int = setting(_COUNT, 200)
+    # Who waits for that, with nothing read: a descriptor and half a kilobyte each.
+    control_waiting_max: int = setting(_COUNT, 2_000)
+    # What one address has of them is through in 4 s, even if all of it is silent.
+    control_waiting_per_address_max: int = setting(_COUNT, 400)
+    # How long a newcomer keeps its place while others wait for it: two round trips of
+    # a bad line, and a lost packet.
+    control_newcomer_patience_s: float = setting(_SECONDS, 2.0)
     # A mutual TLS handshake and one request over a bad line.
     control_handshake_deadline_s: float = setting(_SECONDS, 15.0)
     # The agent and the relay both ping; an answer must come within half of this, so
@@ -72,6 +92,17 @@ class Limits:
     control_ping_s: float = setting(_SECONDS, 20.0)
     # A home sends one message per toggle and two per certificate.
     control_messages_per_minute: int = setting(_COUNT, 600)
+    # A message is one frame; a home pings three times a minute and answers as often.
+    control_frames_per_minute: int = setting(_COUNT, 1_200)
+    # Whole sets of 200 long names for 80 toggles. Reading takes about 1 s for all.
+    control_bytes_per_minute: int = setting(size(64 * KIB, 1024 * 1024 * KIB), 2 << 20)
+    # Hostnames and forwards in messages: 60 whole sets of 200, 5 µs each.
+    control_names_per_minute: int = setting(_COUNT, 12_000)
+    # A port is a listening socket for each address, 0.1 ms each, and a line in the log.
+    ports_opened_per_minute: int = setting(_COUNT, 300)
+    # A home moves a few times in its life, some more while somebody tries out a backup.
+    # Each time the registry is written: 0.7 s of computing with 1,000 homes.
+    moves_per_hour: int = setting(_COUNT, 6)
     # The pairing secret has 128 bits, so this is against load, not against guessing.
     pairing_attempts_per_minute: int = setting(_COUNT, 30)
     # More than any home has services; one message carries them all.

@@ -14,6 +14,7 @@ is revoked.
 import logging
 
 from hearthgate.errors import HearthgateError
+from hearthgate.relay.rate import RateLimit
 from hearthgate.relay.registry import Home, Registry
 from hearthgate.relay.sessions import Sessions
 from hearthgate.wire.control import Claim, Hello, Refused
@@ -24,7 +25,11 @@ _LOGGER = logging.getLogger(__name__)
 class Machines:
     """Let the right one of a home's machines in."""
 
-    def __init__(self, registry: Registry, sessions: Sessions) -> None:
+    def __init__(
+        self, registry: Registry, sessions: Sessions, moves: RateLimit
+    ) -> None:
+        """Let a home, by its id, become another machine as often as `moves` allows."""
+        self._moves = moves
         self._registry = registry
         self._sessions = sessions
 
@@ -43,6 +48,13 @@ class Machines:
                 "Another Hearthgate is connected to this relay as this home.",
             )
         if hello.machine and hello.machine != home.machine:
+            if not self._moves.allow(home.id):
+                return Refused(
+                    0,
+                    "home_moves_too_often",
+                    "This home has moved to another machine too often. This relay lets "
+                    "it again within the hour.",
+                )
             await self._move(home, hello.machine)
         return None
 

@@ -20,7 +20,7 @@ from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.guard import Guard
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.requests import RequestLog
+from hearthgate.relay.requests import RequestLog, nameless_request
 from hearthgate.relay.turns import Turns
 from hearthgate.tasks import Tasks
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
@@ -62,6 +62,7 @@ class PlainPort:
             keepalive_timeout=0,
             access_log=None,
             logger=RequestLog(counters),
+            request_factory=nameless_request,
         )
 
     async def close(self) -> None:
@@ -82,6 +83,9 @@ class PlainPort:
         """Make a transport of an accepted socket; the guard ends it."""
         guard = Guard(
             self._handlers(),
+            sock,
+            head_max_bytes=self._limits.plain_request_max_bytes,
+            on_fault=functools.partial(self._counters.refuse, address=address),
             deadline_s=self._limits.plain_deadline_s,
             on_lost=functools.partial(self._book.leave, address),
         )

@@ -26,6 +26,7 @@ from hearthgate.process import (
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.admin import Admin
 from hearthgate.relay.answers import Answers
+from hearthgate.relay.budgets import Budgets
 from hearthgate.relay.control import ControlEndpoint
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.datagrams import Datagrams
@@ -55,7 +56,8 @@ from hearthgate.relay.succession import Door, Inheritance, inherit
 from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
 from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
-from hearthgate.store import YamlStore, keep_lock, lock_folder
+from hearthgate.store import StateError, YamlStore, keep_lock, lock_folder
+from hearthgate.tasks import Tasks
 from hearthgate.wire.control import Forward
 from hearthgate.wire.names import is_ip, parse_address
 from hearthgate.wire.ports import Protocol
@@ -67,6 +69,7 @@ _SWEEP_S = 0.25
 _SWEEPS_PER_TICK = 40  # the pump's idle clock ticks every ten seconds
 _TICK_S = _SWEEP_S * _SWEEPS_PER_TICK
 _EMPTY_LOOK_S = 0.05
+_MARK_AGAIN_S = 600.0  # after a full disk
 _FIRST_HOME = "home"
 STATE_NAME = "relay.yaml"
 
@@ -182,6 +185,7 @@ class Relay:
             traffic=self._traffic,
             inherited=inherited,
         )
+        budgets = Budgets(limits, clock=clock)
         self._forwards = Forwards(
             visitors=self._visitors,
             sessions=self._sessions,
@@ -192,6 +196,7 @@ class Relay:
             hosts=settings.bind,
             own_ports=self._own_ports,
             make_datagrams=self._datagrams.forward,
+            may_open=budgets.ports.allow,
         )
         self._control = ControlEndpoint(
             keys=self._keys,
@@ -204,6 +209,7 @@ class Relay:
             forwards=self._forwards,
             datagrams=self._datagrams,
             datagram_port=https_port,
+            budgets=budgets,
             clock=clock,
         )
         arrivals = AddressBook(
@@ -271,6 +277,7 @@ class Relay:
             ),
         )
 
+        self._marking = Tasks()
         self._stopping = asyncio.Event()
         self._hand_over = HandOver(
             poller=self._poller,
@@ -392,6 +399,7 @@ class Relay:
             turn += 1
             try:
                 self._front.sweep()
+                self._control.sweep()
                 self._visitors.sweep()
                 self._datagrams.sweep_waiting()
                 if turn % _SWEEPS_PER_TICK == 0:
@@ -399,11 +407,23 @@ class Relay:
                     self._pump.close_idle(ticks_max)
                     self._sessions.close_unused()
                     self._datagrams.sweep()
+                    self._mark_time()
                     if not self._is_stopping:  # homes that left because of it stay
                         self._sessions.sweep()
             except Exception:
                 # Deadlines protect everybody, so a bug with one must not end them.
                 _LOGGER.exception("Deadlines were not all acted on")
+
+    def _mark_time(self) -> None:
+        if not self._is_stopping and not len(self._marking):
+            self._marking.start(self._try_to_mark_time(), "mark the time")
+
+    async def _try_to_mark_time(self) -> None:
+        try:
+            await self._registry.mark_time()
+        except StateError as err:
+            _LOGGER.warning("What time it is could not be noted: %s", err)
+            await asyncio.sleep(_MARK_AGAIN_S)
 
     async def _stop(self, sweeper: asyncio.Task[None]) -> None:
         self._is_stopping = True
@@ -422,6 +442,7 @@ class Relay:
             async with asyncio.timeout(patience_s):
                 await self._emptied()
         sweeper.cancel()
+        await self._marking.close()
         self._front.close()
         self._visitors.close()
         self._sessions.close()

@@ -40,6 +40,7 @@ from hearthgate.wire.replay import ReplayWindow
 if TYPE_CHECKING:
     from hearthgate.relay.sealed import SealedLine
 
+_DOMAINS_SHOWN = 60  # more than fit, so that the sentence says that there are more
 _DOMAINS_SHOWN_MAX = 160  # characters; a refusal has at most 500 on the wire
 
 
@@ -351,17 +352,19 @@ class Sessions:
             return dict.fromkeys(hostnames, "A newer session has taken over.")
         session.has_published = True
         wanted = list(dict.fromkeys(hostnames))
+        granted = _shown(presence.home.domains)
         refused = {
-            name: why for name in wanted if (why := self._refusal(presence, name))
+            name: why
+            for name in wanted
+            if (why := self._refusal(presence, name, granted))
         }
-        allowed = [name for name in wanted if name not in refused]
-        beyond = allowed[self._limits.hostnames_per_home_max :]
-        for name in beyond:
-            refused[name] = (
-                "This relay lets a home publish "
-                f"{self._limits.hostnames_per_home_max} hostnames, and no more."
-            )
-        allowed = allowed[: self._limits.hostnames_per_home_max]
+        mine = [name for name in wanted if name not in refused]
+        most = self._limits.hostnames_per_home_max
+        refused |= dict.fromkeys(
+            mine[most:],
+            f"This relay lets a home publish {most} hostnames, and no more.",
+        )
+        allowed = dict.fromkeys(mine[:most])
         gone = [
             name
             for name, route in presence.routes.items()
@@ -405,13 +408,11 @@ class Sessions:
         else:  # an older agent learns it from its next welcome
             self.finish(session, GoodbyeReason.STOPPING)
 
-    def _refusal(self, presence: Presence, hostname: str) -> str:
+    def _refusal(self, presence: Presence, hostname: str, granted: str) -> str:
         if not presence.home.covers(hostname):
-            domains = ", ".join(presence.home.domains)
-            allowed = textwrap.shorten(domains, _DOMAINS_SHOWN_MAX, placeholder=" …")
             return (
                 f"This relay does not let your home use {hostname}. "
-                f"It allows {allowed} and names below."
+                f"It allows {granted} and names below."
             )
         route = self.routes.get(hostname)
         if route is not None and route.presence is not presence:
@@ -493,6 +494,12 @@ class Sessions:
 
 def _nobody(_hostname: str) -> None:
     """Tell nobody."""
+
+
+def _shown(domains: tuple[str, ...]) -> str:
+    """Return the first domains of a grant, as a sentence has room for."""
+    first = ", ".join(domains[:_DOMAINS_SHOWN])
+    return textwrap.shorten(first, _DOMAINS_SHOWN_MAX, placeholder=" …")
 
 
 def _is_granted(home: Home, name: str, forward: Forward | None) -> bool:
