@@ -98,6 +98,8 @@ class Guard(asyncio.Protocol):
     def abort(self) -> None:
         """End the connection now."""
         self._is_over = True
+        if self._is_lost:
+            return
         if self._transport is not None:
             self._transport.abort()
             return
@@ -199,6 +201,17 @@ class Guard(asyncio.Protocol):
 
     def lose(self) -> None:
         """Say that the connection is gone, or never came to be. Twice says it once."""
-        if not self._is_lost:
-            self._is_lost = True
-            self._on_lost()
+        if self._is_lost:
+            return
+        self._is_lost = True
+        self._on_lost()
+        # They refer to us: break the circle, so that all of it is freed now.
+        self._on_lost, self._on_fault, self._on_made = _nothing, _ignore, None
+
+
+def _nothing() -> None:
+    """Tell nobody."""
+
+
+def _ignore(_why: str) -> None:
+    """Tell nobody."""
