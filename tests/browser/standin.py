@@ -87,6 +87,8 @@ def exposure(phase: str, hostname: str = "camera.cottage.example.com") -> Json:
         "url": f"https://{hostname}/",
         "relay_id": "r1",
         "access": None,
+        "hass_may_switch": False,
+        "was_public": phase != "off",
         "status": {
             "phase": phase,
             "since": time.time(),
@@ -137,6 +139,8 @@ class StandIn:
         self.staging = False
         self.hass: Json | None = None
         self.damage: Json | None = None
+        self.problems: list[Json] = []
+        self.mqtt = False
         self.password: str | None = None
         self.forbidden = False  # as to someone who is no administrator
         self.calls: asyncio.Queue[tuple[str, str, Json]] = asyncio.Queue()
@@ -195,6 +199,11 @@ class StandIn:
         """Change what is known of Home Assistant and tell it."""
         self.hass = known
         await self.tell({"type": "hass", "hass": known})
+
+    async def change_problems(self, *problems: Json) -> None:
+        """Change what is wrong with parts of the home and tell it."""
+        self.problems = list(problems)
+        await self.tell({"type": "home", "home": self._home()})
 
     async def change_relay(self, relay_id: str, **fields: object) -> None:
         """Change a relay and tell it."""
@@ -322,14 +331,19 @@ class StandIn:
 
     def _state(self) -> Json:
         return {
-            "home": {
-                "version": "0.1.0",
-                "acme": {"directory": "test", "staging": self.staging},
-                "damage": self.damage,
-            },
+            "home": self._home(),
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),
             "hass": self.hass,
+        }
+
+    def _home(self) -> Json:
+        return {
+            "version": "0.1.0",
+            "acme": {"directory": "test", "staging": self.staging},
+            "damage": self.damage,
+            "problems": self.problems,
+            "mqtt": self.mqtt,
         }
 
     def _wish(
@@ -390,6 +404,7 @@ class StandIn:
         found["exposure"] = {
             **exposure(phase, hostname),
             "access": access and {"username": access["username"]},
+            "hass_may_switch": body.get("hass_may_switch", old["hass_may_switch"]),
         }
         return web.json_response(found, status=202)
 

@@ -8,13 +8,11 @@ As an add-on of Home Assistant, `Hass` brings services and says who may open the
 """
 
 import asyncio
-from collections.abc import Coroutine
 import contextlib
 import functools
 import logging
 from pathlib import Path
 import random
-from typing import Any
 
 from hearthgate.files import StateNotWritableError, private_folder
 from hearthgate.home.certificates import (
@@ -41,6 +39,7 @@ from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
+from hearthgate.home.parts import Parts, Start
 from hearthgate.home.public_side import PublicSide
 from hearthgate.home.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
@@ -82,6 +81,7 @@ class Agent:
         rng = random.SystemRandom()
         self._poller = Poller(asyncio.get_running_loop())
         self._feed = Feed()
+        self._parts = Parts(on_change=self._parts_changed, rng=rng)
         self._store = HomeStore(home_state_store(data))
         self._edge = Edge(
             private_folder(data / "edge"),
@@ -146,11 +146,13 @@ class Agent:
             forwarder=self._forwarder,
             acme=settings.acme,
             icons=icons,
+            parts=self._parts,
+            has_mqtt=self._may_have_broker,
             hass=self._hass,
         )
         self._entities = Entities(
             self._home,
-            lasting_id(data / "entities-id"),
+            data / "entities-id",
             self._find_broker,
             prefix=settings.mqtt.discovery_prefix,
             count=self._count,
@@ -178,6 +180,10 @@ class Agent:
             on_lost=self._services.lost,
             on_change=self._hass_changed,
         )
+
+    @property
+    def _may_have_broker(self) -> bool:
+        return self._hass is not None or self._settings.mqtt.host is not None
 
     async def _find_broker(self) -> Broker | None:
         """Return the broker of the settings, else the Supervisor's."""
@@ -218,9 +224,10 @@ class Agent:
                 else:
                     await self._serve_command_line()
                 async with asyncio.TaskGroup() as tasks:
-                    parts = [
-                        tasks.create_task(part, name=name)
-                        for name, part in self._parts().items()
+                    parts = [tasks.create_task(self._edge.run(), name="edge")]
+                    parts += [
+                        tasks.create_task(self._parts.run(name, start), name=name)
+                        for name, start in self._optional().items()
                     ]
                     await self._begin()
                     await stop.wait()
@@ -230,20 +237,22 @@ class Agent:
             finally:
                 await self._close()
 
-    def _parts(self) -> dict[str, Coroutine[Any, Any, None]]:
-        parts = {
-            "edge": self._edge.run(),
-            "renewal": self._certificates.run(),
-            "services": self._services.run(),
+    def _optional(self) -> dict[str, Start]:
+        """Return what may fail while visitors come and go, by its name on the page."""
+        parts: dict[str, Start] = {
+            "The renewal of certificates": self._certificates.run,
+            "The look at services": self._services.run,
         }
         if self._settings.discovery.enabled:
-            parts["discovery"] = self._discover()
-        if self._hass is not None or self._settings.mqtt.host is not None:
-            parts["entities"] = self._entities.run()
+            parts["Discovery"] = self._discover
+        if self._may_have_broker:
+            parts["The way to the MQTT broker"] = self._entities.run
         if self._hass is not None:
-            parts["Home Assistant"] = self._hass.run()
-            parts["notifications"] = Notifier(self._home, self._hass.core).run()
-            parts["page"] = self._serve_page_in(self._hass)
+            parts["The way to Home Assistant"] = self._hass.run
+            notifier = Notifier(self._home, self._hass.core)
+            parts["Notifying in Home Assistant"] = notifier.run
+            serve = functools.partial(self._serve_page_in, self._hass)
+            parts["The page in Home Assistant"] = serve
         return parts
 
     async def _discover(self) -> None:
@@ -403,6 +412,9 @@ class Agent:
 
     def _hass_changed(self, view: Json) -> None:
         self._feed.publish({"type": "hass", "hass": view})
+
+    def _parts_changed(self) -> None:
+        self._home.changed()
 
     def _service_gone(self, service_id: str) -> None:
         self._home.service_gone(service_id)

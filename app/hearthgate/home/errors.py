@@ -175,3 +175,27 @@ class ExposureBugError(HearthgateError):
     message = "Switching was ended by a bug in Hearthgate ({reason})."
     hint = "It is tried again by itself. The log has more; please report it."
     status = 500
+
+
+class SwitchNotAllowedError(HearthgateError):
+    """Raise if Home Assistant is to switch what nobody has let it switch."""
+
+    code = "switch_not_allowed"
+    message = "Home Assistant may not switch {name}."
+    hint = (
+        "Allow it in the menu of {name} on Hearthgate's page, and turn {name} on there "
+        "once."
+    )
+    status = 403
+
+
+class PartFailedError(HearthgateError):
+    """Raise in place of an exception that ended a part which may fail alone."""
+
+    code = "part_failed"
+    message = "{part} has stopped because of an error in Hearthgate ({reason})."
+    hint = (
+        "Everything else goes on, and it is tried again by itself. The log has more; "
+        "please report it."
+    )
+    status = 500

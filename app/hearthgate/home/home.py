@@ -28,11 +28,13 @@ from hearthgate.home.errors import (
     NoRelayError,
     PortInUseError,
     PortNotGrantedError,
+    RelayForgottenError,
     RelaysFullError,
     RelayUnknownError,
     ServiceNotManualError,
     ServicesFullError,
     ServiceUnknownError,
+    SwitchNotAllowedError,
 )
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
@@ -41,6 +43,7 @@ from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
+from hearthgate.home.parts import Parts
 from hearthgate.home.services import Services
 from hearthgate.home.settings import AcmeOptions
 from hearthgate.home.state import HomeState, Membership
@@ -52,6 +55,7 @@ from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.views import (
     damage_view,
     exposure_view,
+    problem_view,
     relay_view,
     service_view,
 )
@@ -77,6 +81,8 @@ class Home:
         forwarder: Forwarder,
         acme: AcmeOptions,
         icons: Path,
+        parts: Parts,
+        has_mqtt: bool = False,
         hass: Hass | None = None,
     ) -> None:
         self._store = store
@@ -87,6 +93,8 @@ class Home:
         self._feed = feed
         self._acme = acme
         self._icons = icons
+        self._parts = parts
+        self._has_mqtt = has_mqtt
         self._hass = hass
         self._pairing = asyncio.Lock()  # one at a time: each takes a place
 
@@ -94,13 +102,23 @@ class Home:
 
     def snapshot(self) -> Json:
         """Return all of the state, as GET /api/state answers it."""
-        acme = {"directory": self._acme.directory_url, "staging": self._acme.staging}
-        damage = damage_view(self._store.damage)
         return {
-            "home": {"version": __version__, "acme": acme, "damage": damage},
+            "home": self._view(),
             "relays": [self._relay(one) for one in self._store.value.relays],
             "services": [self._service(one) for one in self._services.all()],
             "hass": self._hass.view() if self._hass else None,
+        }
+
+    def _view(self) -> Json:
+        return {
+            "version": __version__,
+            "acme": {
+                "directory": self._acme.directory_url,
+                "staging": self._acme.staging,
+            },
+            "damage": damage_view(self._store.damage),
+            "problems": [problem_view(one) for one in self._parts.problems],
+            "mqtt": self._has_mqtt,
         }
 
     def subscribe(self) -> AbstractContextManager[Subscription]:
@@ -143,6 +161,10 @@ class Home:
         return self._exposer if target.scheme.is_web else self._forwarder
 
     # --- what has changed ------------------------------------------------------------
+
+    def changed(self) -> None:
+        """Tell the pages of the home as a whole."""
+        self._feed.publish({"type": "home", "home": self._view()})
 
     def service_changed(self, service_id: str) -> None:
         """Tell the pages of a service."""
@@ -209,7 +231,8 @@ class Home:
             kept = state.without_relay(relay_id)
             for one in kept.exposures:
                 if one.relay_id == relay_id:
-                    kept = kept.with_exposure(replace(one, enabled=False))
+                    off = replace(one, enabled=False, was_public=False)
+                    kept = kept.with_exposure(off)
             return kept
 
         before = self._store.value.exposures
@@ -253,9 +276,8 @@ class Home:
         def edit(state: HomeState) -> HomeState:
             exposure = state.exposure(service_id)
             if exposure is not None:
-                state = state.with_exposure(
-                    replace(exposure, name=changed.name, target=changed.target)
-                )
+                edited = replace(exposure, name=changed.name, target=changed.target)
+                state = state.with_exposure(edited.decided_after(exposure))
             return state.with_service(changed)
 
         await self._store.update(edit)
@@ -333,7 +355,8 @@ class Home:
             enabled=wish.enabled,
             access=access,
             tells_visitor=_tells_visitor(wish, old),
-        )
+            hass_may_switch=_hass_may_switch(wish, old),
+        ).decided_after(old)
 
         def put(state: HomeState) -> HomeState:
             _check_room(state, service_id)
@@ -377,7 +400,8 @@ class Home:
             enabled=wish.enabled,
             public_port=port,
             tells_visitor=tells,
-        )
+            hass_may_switch=_hass_may_switch(wish, old),
+        ).decided_after(old)
 
         def put(state: HomeState) -> HomeState:
             _check_room(state, service.id)
@@ -392,6 +416,29 @@ class Home:
         self._forwarder.wish_changed(service.id)
         self.service_changed(service.id)
         return self._service(self._services.get(service.id))
+
+    async def switch(self, service_id: str, *, enabled: bool) -> None:
+        """Repeat a decision of the owner, as a switch in Home Assistant asks for it.
+
+        Changes nothing but on and off: who asks may be anybody who reaches a broker.
+        Raises ServiceUnknownError, SwitchNotAllowedError and StateError.
+        """
+        name = self._services.get(service_id).name
+
+        def flip(state: HomeState) -> HomeState:
+            old = state.exposure(service_id)
+            if old is None or not old.hass_can_switch:
+                raise SwitchNotAllowedError(name=name)
+            if enabled and state.relay(old.relay_id) is None:
+                raise RelayForgottenError
+            return state.with_exposure(replace(old, enabled=enabled))
+
+        before = self._store.value.exposure(service_id)
+        await self._store.update(flip)
+        if before is None or before.enabled is enabled:
+            return  # what works is not begun again because somebody says so twice
+        self._keeper(before.target).wish_changed(service_id)
+        self.service_changed(service_id)
 
     def _check_port(self, protocol: Protocol, port: int, relay_id: str) -> None:
         """Refuse what the relay would refuse, as far as it has said."""
@@ -507,6 +554,12 @@ def _tells_visitor(wish: ExposureWish, old: Exposure | None) -> bool:
     if wish.proxy_protocol is None:
         return old.tells_visitor if old else False
     return wish.proxy_protocol
+
+
+def _hass_may_switch(wish: ExposureWish, old: Exposure | None) -> bool:
+    if wish.hass_may_switch is None:
+        return old.hass_may_switch if old else False
+    return wish.hass_may_switch
 
 
 def _check_room(state: HomeState, service_id: str) -> None:

@@ -113,6 +113,29 @@ class Exposure:
     access: Access | None = None
     public_port: int = 0  # of a forward: where visitors come to at the relay
     tells_visitor: bool = False  # the service gets PROXY protocol headers, version 2
+    hass_may_switch: bool = False  # Home Assistant may turn it on and off, by MQTT
+    was_public: bool = False  # its owner has turned it on by these very rules
+
+    @property
+    def hass_can_switch(self) -> bool:
+        """Tell whether a switch in Home Assistant only repeats the owner's decision."""
+        return self.hass_may_switch and self.was_public
+
+    def decided_after(self, old: "Exposure | None") -> Self:
+        """Return what the owner wants now, with whether that has been public before.
+
+        Turning it on is the decision. Whoever changes a rule while it is off has not
+        made it public by that rule yet. Every field is a rule but for the switch
+        itself, who may use it, and the name.
+        """
+        stays = old is not None and old.was_public and old.rules() == self.rules()
+        return replace(self, was_public=self.enabled or stays)
+
+    def rules(self) -> Self:
+        """Return an exposure that equals another one if both have the same rules."""
+        return replace(
+            self, name="", enabled=False, hass_may_switch=False, was_public=False
+        )
 
 
 class Phase(StrEnum):

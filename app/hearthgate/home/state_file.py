@@ -5,7 +5,8 @@
     exposures:  [{service, name, address, relay, hostname, enabled, access}]
     exposures:  [{service, name, address, relay, port, enabled, proxy_protocol}]
 
-The second form is that of a forward: its address begins with tcp:// or udp://.
+The second form is that of a forward: its address begins with tcp:// or udp://. Both
+have hass_may_switch and was_public, see `model.Exposure`.
 
 Strict, because users may edit the file: what passes here is not checked again. An
 exposure may name a relay that is gone: it waits until the home is paired again.
@@ -26,7 +27,7 @@ from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.store import YamlStore
 from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 STATE_NAME = "state.yaml"
 # A household has tens of services; the caps keep a runaway script from filling a disk.
 RELAYS_MAX = 32
@@ -158,6 +159,8 @@ _EXPOSURE = {
     vol.Required("enabled"): bool,
     vol.Optional("access", default=None): vol.Any(None, _ACCESS),
     vol.Optional("proxy_protocol", default=False): bool,
+    vol.Optional("hass_may_switch", default=False): bool,
+    vol.Optional("was_public", default=False): bool,
 }
 
 
@@ -191,7 +194,19 @@ def _with_forwards(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-MIGRATIONS = {1: _with_forwards}
+def _with_switches(data: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 let Home Assistant switch everything, and did not know who decided.
+
+    What is on has been turned on by somebody, with the rules that it has.
+    """
+    exposures = data.get("exposures")
+    for one in exposures if isinstance(exposures, list) else []:
+        if isinstance(one, dict):
+            one["was_public"] = one.get("enabled") is True
+    return data
+
+
+MIGRATIONS = {1: _with_forwards, 2: _with_switches}
 STATE_SCHEMA = vol.Schema(
     {
         vol.Optional("relays", default=list): vol.All(
@@ -258,6 +273,8 @@ def _load_exposure(data: dict[str, Any]) -> Exposure:
         access=None if access is None else Access(**access),
         public_port=data["port"],
         tells_visitor=data["proxy_protocol"],
+        hass_may_switch=data["hass_may_switch"],
+        was_public=data["was_public"],
     )
 
 
@@ -298,6 +315,8 @@ def _dump_exposure(exposure: Exposure) -> dict[str, Any]:
         "address": exposure.target.url,
         "relay": exposure.relay_id,
         "enabled": exposure.enabled,
+        "hass_may_switch": exposure.hass_may_switch,
+        "was_public": exposure.was_public,
     }
     if exposure.public_port:
         data["port"] = exposure.public_port

@@ -101,6 +101,8 @@ def exposure_view(exposure: Exposure, status: Status, relay: Membership | None) 
         "hostname": exposure.hostname or None,
         "public_port": exposure.public_port or None,
         "proxy_protocol": exposure.tells_visitor,
+        "hass_may_switch": exposure.hass_may_switch,
+        "was_public": exposure.was_public,
         "url": _where(exposure, relay),
         "relay_id": exposure.relay_id,
         "access": None if access is None else {"username": access.username},

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+import random
 from typing import cast
 
 import pytest
@@ -26,6 +27,7 @@ from hearthgate.home.model import (
     Status,
     Target,
 )
+from hearthgate.home.parts import Parts
 from hearthgate.home.services import Services
 from hearthgate.home.settings import AcmeOptions
 from hearthgate.home.state import HomeState, Membership
@@ -98,6 +100,7 @@ class Stage:
             forwarder=cast("Forwarder", FakeForwarder()),
             acme=AcmeOptions(),
             icons=folder,
+            parts=Parts(on_change=lambda: None, rng=random.Random(1)),
         )
 
     async def _probe(self, _target: Target) -> Probe:

@@ -41,6 +41,7 @@ PUBLIC = Exposure(
     hostname="lamp.example.com",
     enabled=True,
     access=Access("anna", "$6$rounds=5000$salt$hash/with.dots"),
+    was_public=True,
 )
 STATE = HomeState((RELAY,), (LAMP,), (PUBLIC,))
 
@@ -207,6 +208,21 @@ def test_one_port_for_two_services_never_gets_in() -> None:
         STATE_SCHEMA({"exposures": both})
     udp = a_forward(service="other", address="udp://192.0.2.9:25565")
     STATE_SCHEMA({"exposures": [a_forward(), udp]})
+
+
+def test_home_assistant_may_switch_nothing_that_version_2_let_it_switch(
+    tmp_path: Path,
+) -> None:
+    """Somebody turned on what is on; who did is not known of what is off."""
+    second = {"version": 2, **plain()}
+    (live,) = second["exposures"]
+    del live["hass_may_switch"], live["was_public"]
+    off = {**live, "service": "den", "hostname": "den.example.com", "enabled": False}
+    second["exposures"] = [live, off]
+    (tmp_path / "state.yaml").write_text(json.dumps(second))
+    found = home_state_store(tmp_path).read()
+    assert [one.hass_may_switch for one in found.exposures] == [False, False]
+    assert [one.was_public for one in found.exposures] == [True, False]
 
 
 def test_a_file_of_version_1_is_read_as_it_was(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def exposure_json(wish: ExposureWish) -> Json:
         "url": f"https://{wish.hostname or 'lamp.example.com'}/",
         "relay_id": wish.relay_id or "cottage",
         "access": None,
+        "hass_may_switch": False,
+        "was_public": True,
         "status": {
             "phase": "failed",
             "since": 2,
@@ -106,6 +108,8 @@ class MemoryHome:
                 "version": "0.1.0",
                 "acme": {"directory": "https://ca.example/", "staging": False},
                 "damage": self.damage,
+                "problems": [PROBLEM],
+                "mqtt": False,
             },
             "relays": list(self.relays.values()),
             "services": list(self.services.values()),

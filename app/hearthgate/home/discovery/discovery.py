@@ -21,12 +21,12 @@ from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoverySettings
 from hearthgate.home.discovery.lookout import Lookout
 from hearthgate.home.discovery.mdns import Key, Watcher
-from hearthgate.home.discovery.periodic import OncePer
 from hearthgate.home.discovery.probe import Probe, Prober
 from hearthgate.home.discovery.sighting import Announcement, Refused, read_sighting
 from hearthgate.home.discovery.table import Found, Table
 from hearthgate.home.discovery.text import service_id
 from hearthgate.home.model import Service, Target
+from hearthgate.periodic import OncePer
 
 __all__ = ["Discovery"]
 

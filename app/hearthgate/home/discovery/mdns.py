@@ -30,8 +30,8 @@ from hearthgate.home.discovery.addresses import (
 )
 from hearthgate.home.discovery.catalog import CATALOG
 from hearthgate.home.discovery.limits import DiscoverySettings
-from hearthgate.home.discovery.periodic import OncePer
 from hearthgate.home.discovery.sighting import Announcement
+from hearthgate.periodic import OncePer
 
 __all__ = ["Key", "Watcher"]
 

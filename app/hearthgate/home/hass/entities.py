@@ -3,14 +3,15 @@
     state ──▶ Entity (topic, discovery payload, state) ──▶ what has to be published
     command topic ──"ON" | "OFF"──▶ the id of a service and the wish
 
-A switch per service that has been public once, so that its hostname is known; a binary
-sensor per relay (connected) and per exposure (a problem, as with its certificate);
-sensors for the visitors that are there, and for what services received and sent. Unique
-ids are made of ids that never change. Pure functions: `broker` carries the messages.
+A switch per service that its owner lets Home Assistant switch, else a binary sensor
+that tells whether it is on; a binary sensor per relay (connected) and per exposure (a
+problem, as with its certificate); sensors for the visitors that are there, and for what
+services received and sent. Unique ids are made of ids that never change. Pure
+functions: `broker` carries the messages.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 import re
 from typing import Any
@@ -38,6 +39,7 @@ class Entity:
     config: str  # JSON
     state_topic: str
     state: str
+    replaces: str = ""  # discovery topic of what the same thing is at other times
 
 
 def availability_topic(home_id: str) -> str:
@@ -45,9 +47,21 @@ def availability_topic(home_id: str) -> str:
     return f"{BASE}/{home_id}/availability"
 
 
-def command_filter(home_id: str) -> str:
-    """Return the subscription for all switches."""
-    return f"{BASE}/{home_id}/service/+/set"
+def command_topics(home_id: str, state: State) -> set[str]:
+    """Return the topics of all switches there are now."""
+    return {
+        _command_topic(home_id, service)
+        for service in state["services"]
+        if service["exposure"] is not None and _can_switch(service["exposure"])
+    }
+
+
+def _command_topic(home_id: str, service: State) -> str:
+    return f"{BASE}/{home_id}/service/{service['id']}/set"
+
+
+def _can_switch(exposure: State) -> bool:
+    return bool(exposure["hass_may_switch"] and exposure["was_public"])
 
 
 def read_command(home_id: str, topic: str, payload: bytes) -> tuple[str, bool] | None:
@@ -69,7 +83,7 @@ def entities(
         yield maker.relay(relay)
     for service in state["services"]:
         if service["exposure"] is not None:
-            yield maker.switch(service)
+            yield maker.public(service)
             yield maker.problem(service)
     if counts is not None:
         yield maker.visitors(counts.visitors)
@@ -94,14 +108,21 @@ class _Maker:
             entity_category="diagnostic",
         )
 
-    def switch(self, service: State) -> Entity:
+    def public(self, service: State) -> Entity:
+        """Return a switch; a binary sensor where Home Assistant may not switch."""
         topic = f"service/{service['id']}"
-        return self._entity(
-            ("switch", topic, str(service["name"])),
-            "ON" if service["exposure"]["enabled"] else "OFF",
-            command_topic=f"{BASE}/{self.home_id}/{topic}/set",
+        state = "ON" if service["exposure"]["enabled"] else "OFF"
+        name = str(service["name"])
+        sensor = self._entity(("binary_sensor", topic, name), state, icon="mdi:web")
+        switch = self._entity(
+            ("switch", topic, name),
+            state,
+            command_topic=_command_topic(self.home_id, service),
             icon="mdi:web",
         )
+        if not _can_switch(service["exposure"]):
+            sensor, switch = switch, sensor
+        return replace(switch, replaces=sensor.discovery_topic)
 
     def problem(self, service: State) -> Entity:
         failed = service["exposure"]["status"]["problem"] is not None

@@ -117,3 +117,15 @@ class TrialElsewhereError(HearthgateError):
     message = "Home Assistant has new network settings that nobody has confirmed yet."
     hint = "Confirm them in Home Assistant, or wait five minutes, then try again."
     status = 409
+
+
+class BrokerAwayError(HearthgateError):
+    """Raise if an MQTT broker does not answer, refuses, or ends the connection."""
+
+    code = "broker_away"
+    message = "The MQTT broker at {host}:{port} is not there for us: {reason}."
+    hint = (
+        "Check that it runs, and its address and login. Services stay as they are; the "
+        "switches and sensors in Home Assistant come back by themselves."
+    )
+    status = 502

@@ -14,7 +14,7 @@ from typing import Any
 import voluptuous as vol
 
 from hearthgate.home.model import Scheme, Target
-from hearthgate.values import Secret
+from hearthgate.values import HOST, Secret
 
 _SLUG = re.compile(r"[-_.A-Za-z0-9]{1,128}")
 # The Supervisor has put scheme and port in already; the host is for us to say.
@@ -152,7 +152,7 @@ _NETWORK = _open(
 )
 _BROKER = _open(
     {
-        vol.Required("host"): _text(253),
+        vol.Required("host"): HOST.read,
         vol.Required("port"): _port,
         vol.Optional("username", default=None): vol.Any(None, "", _text(1024)),
         vol.Optional("password", default=None): vol.Any(None, "", _text(1024)),

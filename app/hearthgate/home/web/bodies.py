@@ -178,6 +178,7 @@ EXPOSURE = vol.Schema(
             vol.Optional("access", default=lambda: KEEP): _access_wish,
             "public_port": _port,
             "proxy_protocol": _boolean,
+            "hass_may_switch": _boolean,
         },
         _wish,
     )

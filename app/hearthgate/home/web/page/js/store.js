@@ -27,6 +27,7 @@ export class Store extends EventTarget {
       relay: () => this.#put(this.relays, message.relay),
       relay_removed: () => this.#remove(this.relays, message.id),
       hass: () => this.#takeHass(message.hass),
+      home: () => { this.home = message.home; },
     }[message.type];
     if (!take) return;
     take();

@@ -31,6 +31,7 @@ class HgApp extends HgElement {
     this.forbidden = h("hg-problem");
     this.staging = h("hg-problem", { level: "warning" });
     this.damage = h("hg-problem", { level: "warning" });
+    this.problems = h("hg-problems");
     this.first = h("hg-first-run");
     this.relays = h("hg-relays");
     this.services = h("hg-services");
@@ -75,12 +76,13 @@ class HgApp extends HgElement {
       this.damage.problem = damage
         ? { message: t("page.damage", { ...damage, reason: sentence(damage.reason) }), hint: t("page.damage_hint") } : null;
       this.relays.relays = relays;
-      Object.assign(this.services, { services, relays });
+      this.problems.problems = home.problems;
+      Object.assign(this.services, { services, relays, mqtt: home.mqtt });
       this.hass.hass = this.#store.hass;
     }
     this.forbidden.problem = { message: t("page.forbidden"), hint: t("page.forbidden_hint") };
     this.#show(shut ? [shut === "password" ? this.login : this.forbidden] : loaded
-      ? [this.damage, this.staging, relays.length ? this.relays : this.first, this.hass,
+      ? [this.damage, this.staging, this.problems, relays.length ? this.relays : this.first, this.hass,
         this.services]
       : [this.loading]);
   }

@@ -71,7 +71,7 @@ class HgService extends HgElement {
     this.#updateState();
     this.#updateToggle();
     this.menu.label = t("menu.service", { name });
-    this.menu.items = serviceMenu(service, this.relays);
+    this.menu.items = serviceMenu(service, this.relays, this.mqtt);
     // Forwards have no certificate to wait for, and so no steps.
     this.progress.exposure = exposure?.public_port ? null : exposure;
     this.link.exposure = exposure;
@@ -145,5 +145,5 @@ class HgService extends HgElement {
   }
 }
 
-properties(HgService, { service: null, relays: [], taken: new Map() });
+properties(HgService, { service: null, relays: [], taken: new Map(), mqtt: false });
 customElements.define("hg-service", HgService);

@@ -55,7 +55,9 @@ class HgServices extends HgElement {
     reconcile(this.rows, shown, {
       key: ({ id }) => id,
       make: (service) => h("hg-service", { service }),
-      fill: (row, service) => Object.assign(row, { service, relays: this.relays, taken }),
+      fill: (row, service) => Object.assign(row, {
+        service, taken, relays: this.relays, mqtt: this.mqtt,
+      }),
     });
     this.empty.hidden = services.length > 0;
     this.none.hidden = !services.length || shown.length > 0;
@@ -74,5 +76,5 @@ class HgServices extends HgElement {
   }
 }
 
-properties(HgServices, { services: [], relays: [] });
+properties(HgServices, { services: [], relays: [], mqtt: false });
 customElements.define("hg-services", HgServices);

@@ -10,7 +10,7 @@ import { wish } from "../wish.js";
 
 const isWeb = ({ scheme }) => scheme !== "tcp" && scheme !== "udp";
 
-export function serviceMenu(service, relays) {
+export function serviceMenu(service, relays, mqtt) {
   const { exposure, origin } = service;
   const manual = origin === "manual";
   const site = exposure && isWeb(service);
@@ -19,6 +19,7 @@ export function serviceMenu(service, relays) {
     site && { action: "access", text: t("menu.access"), icon: "lock" },
     forward && relays.length && { action: "port", text: t("menu.port"), icon: "web" },
     site && relays.length && { action: "hostname", text: t("menu.hostname"), icon: "web" },
+    exposure && mqtt && { action: "switch", text: t("menu.switch"), icon: "home" },
     manual && { action: "edit", text: t("menu.edit"), icon: "edit" },
     manual && { action: "remove", text: t("menu.remove"), icon: "remove", danger: true },
   ].filter(Boolean);
@@ -47,6 +48,8 @@ export const serviceDialogs = {
   }),
 
   access: (row) => h("hg-access-dialog", { service: row.service }),
+
+  switch: (row) => h("hg-switch-dialog", { service: row.service }),
 
   edit: (row) => h("hg-service-dialog", { service: row.service }),
 
