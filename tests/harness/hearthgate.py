@@ -448,8 +448,8 @@ def _merged(state: Json, message: Json) -> Json:
     if kind == "state":
         found: Json = message["state"]
         return found
-    if kind == "hass":
-        return {**state, "hass": message["hass"]}
+    if kind in ("hass", "home"):
+        return {**state, kind: message[kind]}
     name = "services" if kind.startswith("service") else "relays"
     one = message.get("service") or message.get("relay") or {"id": message.get("id")}
     kept = [other for other in state[name] if other["id"] != one["id"]]

@@ -9,7 +9,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from tests.harness.hearthgate import HomeProcess
+from tests.harness.hearthgate import HomeProcess, Json
 from tests.harness.mosquitto import mosquitto
 from tests.harness.scene import Scene
 from tests.system import test_forwards_udp as udp
@@ -50,32 +50,127 @@ async def until(heard: dict[str, Any], topic: str, value: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_switch_in_home_assistant_switches_a_service(broker: int) -> None:
-    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
-    async with Scene(home_environment=mqtt) as scene, listening(broker) as (mq, heard):
-        home = (scene.home.data / "entities-id").read_text().strip()
+def environment(port: int) -> dict[str, str]:
+    return {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(port)}
+
+
+async def home_id(home: HomeProcess) -> str:
+    """Wait until a home has an id for its entities; return it."""
+    async with asyncio.timeout(60):
+        while not (  # noqa: ASYNC110  no event
+            (home.data / "entities-id").exists()
+            and (found := (home.data / "entities-id").read_text().strip())
+        ):
+            await asyncio.sleep(0.05)
+    return found
+
+
+def configs(heard: dict[str, Any]) -> dict[str, Any]:
+    """Return what Home Assistant is told there is, by topic."""
+    return {
+        name: json.loads(text)
+        for name, text in heard.items()
+        if name.startswith("homeassistant/") and text
+    }
+
+
+async def until_config(
+    heard: dict[str, Any], kind: str, service_id: str
+) -> dict[str, Any]:
+    """Wait until a service is an entity of one kind, and nothing else."""
+    async with asyncio.timeout(60):
+        while True:
+            found = {
+                name: one
+                for name, one in configs(heard).items()
+                if one["state_topic"].endswith(f"/service/{service_id}")
+            }
+            if [name.split("/")[1] for name in found] == [kind]:
+                (config,) = found.values()
+                return dict(config)
+            await asyncio.sleep(0.05)
+
+
+async def allow(scene: Scene, service: Json) -> None:
+    """Let Home Assistant switch a service, as its owner does on the page."""
+    wish = {"enabled": True, "hass_may_switch": True}
+    async with scene.home.api() as api:
+        await api.call("PUT", f"services/{service['id']}/exposure", wish)
+
+
+async def exposure(scene: Scene, service_id: str) -> Json:
+    async with scene.home.api() as api:
+        found: Json = (await api.service(lambda one: one["id"] == service_id))[
+            "exposure"
+        ]
+        return found
+
+
+async def test_home_assistant_switches_what_its_owner_lets_it_switch(
+    broker: int,
+) -> None:
+    """With the rules that it was public with; the switch is a sensor until then."""
+    access = {"username": "anna", "password": "a word for us"}
+    async with (
+        Scene(home_environment=environment(broker)) as scene,
+        listening(broker) as (mq, heard),
+    ):
+        home = await home_id(scene.home)
         await until(heard, f"hearthgate/{home}/availability", "online")
-        service = await scene.expose(scene.web.url, "Lamp")
+        service = await scene.expose(scene.web.url, "Lamp", access=access)
         topic = f"hearthgate/{home}/service/{service['id']}"
         await until(heard, topic, "ON")
-        configs = {
-            name: json.loads(text)
-            for name, text in heard.items()
-            if name.startswith("homeassistant/") and text
-        }
-        switch = next(one for one in configs.values() if one["name"] == "Lamp")
+        sensor = await until_config(heard, "binary_sensor", service["id"])
+        assert sensor["name"] == "Lamp"
+        assert "command_topic" not in sensor
+        await allow(scene, service)
+        switch = await until_config(heard, "switch", service["id"])
         assert switch["command_topic"] == f"{topic}/set"
-        assert len({one["unique_id"] for one in configs.values()}) == len(configs)
+        ids = [one["unique_id"] for one in configs(heard).values()]
+        assert len(set(ids)) == len(ids)
         await mq.publish(f"{topic}/set", "OFF")
         async with scene.home.api() as api:
             off = await api.settled(service["id"], ("off",))
         assert off["exposure"]["enabled"] is False
         await until(heard, topic, "OFF")
+        await mq.publish(f"{topic}/set", "ON")
+        async with scene.home.api() as api:
+            live = await api.settled(service["id"], ("live",))
+        assert live["exposure"]["access"] == {"username": "anna"}
+        answer = await scene.visit(service["exposure"]["hostname"])
+        assert answer.status == 401
         await scene.remove(service["id"])
-        gone = next(
-            name for name in configs if name.endswith(f"{service['id']}/config")
-        )
+        gone = next(name for name in heard if name.endswith(f"{service['id']}/config"))
         await until(heard, gone, "")
+
+
+async def test_a_command_makes_nothing_public_that_its_owner_has_not_allowed(
+    broker: int,
+) -> None:
+    """Whoever reaches the broker knows all topics. A last command shows the order."""
+    async with (
+        Scene(home_environment=environment(broker)) as scene,
+        listening(broker) as (mq, heard),
+    ):
+        home = await home_id(scene.home)
+        never = await scene.add(scene.web.url, "Never")
+        shy = await scene.expose(scene.web.url, "Shy")
+        open_ = await scene.expose(scene.web.url, "Open")
+        at = f"hearthgate/{home}/service"
+        async with scene.home.api() as api:
+            for one in (shy, open_):
+                await api.hide(one["id"])
+            await allow(scene, open_)
+            await api.settled(open_["id"], ("live",))
+            await api.hide(open_["id"])
+        await until_config(heard, "switch", open_["id"])
+        for one in (never, shy):
+            await mq.publish(f"{at}/{one['id']}/set", "ON", qos=1)
+        await mq.publish(f"{at}/{open_['id']}/set", "ON", qos=1)
+        async with scene.home.api() as api:
+            await api.settled(open_["id"], ("live",))
+        assert (await exposure(scene, shy["id"]))["enabled"] is False
+        assert await exposure(scene, never["id"]) is None
 
 
 async def until_sensor(heard: dict[str, Any], topic: str, least: int) -> None:
@@ -88,9 +183,11 @@ async def test_visitors_and_bytes_are_counted_for_encrypted_traffic_too(
     broker: int,
 ) -> None:
     """And go on over a change of the edge, which is another process then."""
-    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
-    async with Scene(home_environment=mqtt) as scene, listening(broker) as (_, heard):
-        home = (scene.home.data / "entities-id").read_text().strip()
+    async with (
+        Scene(home_environment=environment(broker)) as scene,
+        listening(broker) as (_, heard),
+    ):
+        home = await home_id(scene.home)
         service = await scene.expose(scene.web.url, "Lamp")
         at, hostname = f"hearthgate/{home}", service["exposure"]["hostname"]
         await until(heard, f"{at}/sent/{service['id']}", "0")
@@ -132,9 +229,11 @@ async def test_visitors_and_bytes_are_counted_for_encrypted_traffic_too(
 async def test_datagrams_are_counted_and_whoever_sends_them_is_a_visitor(
     broker: int,
 ) -> None:
-    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
-    async with Scene(home_environment=mqtt) as scene, listening(broker) as (_, heard):
-        home = (scene.home.data / "entities-id").read_text().strip()
+    async with (
+        Scene(home_environment=environment(broker)) as scene,
+        listening(broker) as (_, heard),
+    ):
+        home = await home_id(scene.home)
         at = f"hearthgate/{home}"
         async with udp.forwarded(scene, udp.Megaphone()) as service:
             with udp.visitor(service) as visitor:
@@ -149,10 +248,9 @@ async def test_datagrams_are_counted_and_whoever_sends_them_is_a_visitor(
 async def test_a_killed_home_becomes_unavailable_and_a_stopped_one_too(
     broker: int,
 ) -> None:
-    mqtt = {"HEARTHGATE_MQTT__HOST": "127.0.0.1", "HEARTHGATE_MQTT__PORT": str(broker)}
-    with HomeProcess(mqtt) as home:
+    with HomeProcess(environment(broker)) as home:
         async with listening(broker) as (_, heard):
-            name = (home.data / "entities-id").read_text().strip()
+            name = await home_id(home)
             topic = f"hearthgate/{name}/availability"
             await until(heard, topic, "online")
             home.kill()

@@ -93,19 +93,12 @@ class Parts:
                 self._well_after_s, self.tell, name, None
             )
             try:
-                await start()
-            except asyncio.CancelledError as err:
-                if _is_ours():
-                    raise
-                failure: Exception = RuntimeError("it was cancelled from within")
-                failure.__cause__ = err
-            except Exception as err:  # noqa: BLE001  a part must not end the others
-                failure = err
-            else:
-                self.tell(name, None)
-                return
+                failure = await _failure_of(start, name)
             finally:
                 well.cancel()
+            if failure is None:
+                self.tell(name, None)
+                return
             delay_s = backoff.delay()
             self._failed(name, failure, delay_s)
             await asyncio.sleep(delay_s)
@@ -121,10 +114,24 @@ class Parts:
         self.tell(name, Problem.of(told, time.time() + delay_s))
 
 
-def _is_ours() -> bool:
-    """Tell whether this task itself is to end, and not only something within it."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+async def _failure_of(start: Start, name: str) -> Exception | None:
+    """Run a part until it ends; return why, None if it has done what it should.
+
+    In a task of its own, which tells whether we are cancelled or something in there:
+    Task.cancelling() does not, once a TaskGroup of Python 3.11 was within.
+    """
+    task = asyncio.get_running_loop().create_task(start(), name=name)
+    try:
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    if task.cancelled():
+        return RuntimeError("it was cancelled from within")
+    failure = task.exception()
+    if failure is None or isinstance(failure, Exception):
+        return failure
+    raise failure
 
 
 def _in_words(failure: Exception) -> HearthgateError | None:

@@ -33,7 +33,7 @@ TOPICS_MAX: Final = 1024
 _DEADLINE_S: Final = 20.0
 # What a broker says that does not know MQTT 5, and what paho makes of it.
 _UNSUPPORTED_VERSION: Final = 132
-_KEEP_ALIVE: Final = 16  # paho: no answer to our ping
+_KEEP_ALIVE: Final = 141  # also what paho calls it if nobody answers our ping
 
 # Every failure reaches us as an error. What paho says of it besides, a stranger with a
 # connection to the broker could have repeated without end.
