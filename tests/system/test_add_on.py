@@ -11,6 +11,7 @@ from aiohttp import ClientSession, TCPConnector
 import pytest
 
 from tests.harness.hearthgate import HomeProcess, Json
+from tests.harness.mosquitto import mosquitto
 from tests.harness.ports import free_port
 from tests.harness.supervisor import StandInSupervisor, in_thread
 from tests.harness.webservice import WebService
@@ -156,3 +157,36 @@ async def test_a_page_behind_ingress_keeps_its_websocket(
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await client.ws_connect(url, headers=headers)
         assert refused.value.status == 403
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "a b", "", "ü.example\n", ".", 7])
+async def test_an_mqtt_broker_with_an_impossible_name_ends_nothing(
+    stand_in: StandInSupervisor, host: object
+) -> None:
+    """It ended agent, edge and tunnels; five such ends stopped the container."""
+    stand_in.broker = {"host": host, "port": 1883, "ssl": False}
+    with add_on(stand_in) as home:
+        pid, edge = home.pid, home.edge_pids()
+        async with home.api() as api:
+            (problem,) = await api.until(
+                lambda state: state["home"]["problems"] or None
+            )
+            assert problem["code"] == "supervisor_away"
+            assert "/services/mqtt" in problem["message"]
+            assert problem["retry_at"] is not None
+        assert (home.pid, home.edge_pids()) == (pid, edge)
+
+
+async def test_a_broker_is_found_once_the_supervisor_names_one_that_can_be(
+    stand_in: StandInSupervisor,
+) -> None:
+    stand_in.broker = {"host": "a..b", "port": 1883, "ssl": False}
+    with mosquitto() as port, add_on(stand_in) as home:
+        async with home.api() as api:
+            await api.until(lambda state: state["home"]["problems"] or None)
+            stand_in.broker = {"host": "127.0.0.1", "port": port, "ssl": False}
+            await api.until(
+                lambda state: None if state["home"]["problems"] else state,
+                deadline_s=120,
+            )
+        assert f"Entities are at the broker 127.0.0.1:{port}" in home.log

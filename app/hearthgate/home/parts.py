@@ -104,13 +104,14 @@ class Parts:
             await asyncio.sleep(delay_s)
 
     def _failed(self, name: str, failure: Exception, delay_s: float) -> None:
-        told = _in_words(failure)
+        told, line = _in_words(failure), f"{name}: %s Trying again in %.0f s"
         if told is None:
+            line = "%s Trying again in %.0f s"
             told = PartFailedError(part=name, reason=type(first_of(failure)).__name__)
             if self._tracebacks.due(name):
                 _LOGGER.error("%s has failed", name, exc_info=failure)
         level = logging.WARNING if self._lines.due(name + told.code) else logging.DEBUG
-        _LOGGER.log(level, "%s: %s Trying again in %.0f s", name, told, delay_s)
+        _LOGGER.log(level, line, told, delay_s)
         self.tell(name, Problem.of(told, time.time() + delay_s))
 
 
