@@ -1,8 +1,11 @@
 """What needs a person, and what does not."""
 
 from dataclasses import asdict
+import re
+import string
 from typing import Any
 
+from hypothesis import given, strategies
 import pytest
 
 from hearthgate.home.hass.notices import MOST, notices
@@ -10,6 +13,33 @@ from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.errors import RelayUnreachableError
 
 Json = dict[str, Any]
+PUNCTUATION = re.escape(string.punctuation)
+# What text becomes a link, a picture, HTML or a template by; each is in many words.
+SEEDS = (
+    "https://evil.example/?a=b",
+    "HTTP://evil.example",
+    "see www.evil.example",
+    "ftp://evil.example",
+    "mail me@evil.example",
+    "mailto:me@evil.example",
+    "xmpp:me@evil.example/x",
+    "<https://evil.example>",
+    "[Click](https://evil.example)",
+    "[Click][1] [1]: https://evil.example",
+    "![x](https://evil.example/x.png)",
+    "<img src=x onerror=alert(1)>",
+    "&#60;b&#62;",
+    "| a | b | |---|---| | 1 | 2 |",
+    "# head",
+    "1. one",
+    "- [ ] one",
+    "> quote",
+    "~~~ code",
+    "`code` **bold** __bold__ ~~gone~~",
+    "\\[x](https://evil.example) \\",
+    "{{ states('lock.door') }} {% set a = 1 %} {# no #} {{{{",
+    "h\u200bttps://evil.example \u202e gnp",
+)
 NOW = 1_800_000_000.0
 DAY = 86400.0
 
@@ -45,6 +75,11 @@ def service(
         "status": status,
     }
     return {"id": ident, "name": name, "exposure": exposure}
+
+
+def shown_as(message: str) -> str:
+    """Return what a person reads of Markdown in which nothing but escapes is used."""
+    return re.sub(rf"\\([{PUNCTUATION}])", r"\1", message)
 
 
 def state(
@@ -84,7 +119,7 @@ def test_a_relay_that_refuses_is_one_thing_to_do_however_many_services_hang_on_i
     (one,) = notices(shown, now=NOW)
     assert one.id == "hearthgate_relay_r1"
     assert one.title == "The relay relay.example.com refuses this home"
-    assert one.message == (
+    assert shown_as(one.message) == (
         "The key is another one. Mend it. Open Hearthgate in the sidebar."
     )
 
@@ -93,7 +128,7 @@ def test_what_failed_for_good_is_told_with_its_reason() -> None:
     (one,) = notices(state(service("failed", problem())), now=NOW)
     assert one.id == "hearthgate_failed_lamp"
     assert one.title == "Lamp is not on the Internet"
-    assert "It broke. Mend it." in one.message
+    assert "It broke. Mend it." in shown_as(one.message)
 
 
 def test_a_certificate_that_runs_out_is_told_while_there_is_time() -> None:
@@ -103,7 +138,7 @@ def test_a_certificate_that_runs_out_is_told_while_there_is_time() -> None:
     (one,) = notices(state(later), now=NOW + 2 * DAY)
     assert one.id == "hearthgate_renewal_lamp"
     assert one.title == "The certificate of lamp.example.com runs out"
-    assert "The authority said no." in one.message
+    assert "The authority said no." in shown_as(one.message)
 
 
 def test_settings_that_were_set_aside_come_first() -> None:
@@ -111,7 +146,7 @@ def test_settings_that_were_set_aside_come_first() -> None:
     shown = state(service("failed", problem()), damage=damage)
     first, _ = notices(shown, now=NOW)
     assert first.id == "hearthgate_damage"
-    assert "/data/home.yaml.bad" in first.message
+    assert "/data/home.yaml.bad" in shown_as(first.message)
 
 
 @pytest.mark.parametrize(
@@ -135,19 +170,44 @@ def test_the_reason_is_in_the_language_of_the_house_too() -> None:
     why = Problem.of(RelayUnreachableError(relay="vps", reason="it took too long"))
     shown = state(service("failed", asdict(why)))
     (one,) = notices(shown, now=NOW, language="de")
-    assert "Das Relay vps antwortet nicht: es dauerte zu lange." in one.message
-    assert "Prüfe, ob das Relay läuft" in one.message
+    told = shown_as(one.message)
+    assert "Das Relay vps antwortet nicht: es dauerte zu lange." in told
+    assert "Prüfe, ob das Relay läuft" in told
     (one,) = notices(shown, now=NOW, language="fr")
-    assert "The relay vps does not answer: it took too long." in one.message
+    assert "The relay vps does not answer: it took too long." in shown_as(one.message)
 
 
-def test_names_from_the_network_are_shown_and_not_obeyed() -> None:
-    name = "[Click](https://evil.example) ![x](y)\n# <b>Lamp</b> {why}" + "x" * 5000
-    why = problem(name)
-    (one,) = notices(state(service("failed", why, name=name)), now=NOW)
-    assert "](" not in one.message
-    assert "<b>" not in one.message
-    assert "\n" not in one.message + one.title
+texts = strategies.lists(
+    strategies.one_of(strategies.sampled_from(SEEDS), strategies.text(max_size=30)),
+    min_size=1,
+    max_size=4,
+).map(" ".join)
+
+
+@given(text=texts)
+def test_no_sign_of_a_stranger_is_markdown(text: str) -> None:
+    """An address alone becomes a link, so every sign that one needs is escaped."""
+    shown = state(service("failed", problem(text), name=text))
+    (one,) = notices(shown, now=NOW)
+    theirs = one.message.removesuffix("Open Hearthgate in the sidebar.")
+    assert not re.search(rf"[{PUNCTUATION}]", re.sub(rf"\\[{PUNCTUATION}]", "", theirs))
+    assert theirs.isprintable()
+    assert one.title.isprintable()
+    assert not re.search(r"\{[{%#]", one.title + theirs)
+
+
+@pytest.mark.parametrize("text", SEEDS)
+def test_a_stranger_s_text_is_still_read_as_it_was_said(text: str) -> None:
+    shown = state(service("failed", problem(text)))
+    (one,) = notices(shown, now=NOW)
+    said = "".join(sign for sign in text if sign.isprintable())
+    said = re.sub(r"\{(?=[{%#])", "{ ", said)
+    assert shown_as(one.message).startswith(f"{said} Mend it.")
+
+
+def test_much_that_a_stranger_says_is_cut() -> None:
+    name = "# x\n" + "x" * 5000
+    (one,) = notices(state(service("failed", problem(name), name=name)), now=NOW)
     assert len(one.title) + len(one.message) < 3000
 
 

@@ -23,8 +23,13 @@ _TEXT_MAX: Final = 600
 # Renewal begins much earlier and tries again by itself. Two weeks are left for a person
 # then; what lives shorter than that has nobody to wait for.
 _RUNS_OUT_S: Final = 14 * 86400.0
-# Names come from the network. They are shown as they are, never as links or pictures.
-_MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~&$])")
+# Names, and what relays and authorities say, are shown as they are: never as a link, a
+# picture, HTML or a table. Every sign of ASCII that is neither letter, digit nor blank
+# may be escaped (CommonMark §2.4), and no construct of Markdown, addresses that become
+# links by themselves included (GFM §6.9), can do without such a sign.
+_MARKDOWN: Final = re.compile(r"([!-/:-@\[-`{-~])")
+# Core takes a text with one of these for a template, in titles as well.
+_TEMPLATE: Final = re.compile(r"\{(?=[{%#])")
 
 _TEXTS: Final = {
     "en": {
@@ -125,8 +130,11 @@ def _notice(texts: Mapping[str, Any], ident: str, kind: str, facts: State) -> No
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:_TEXT_MAX]
+    """Return text on one line, without signs that nobody sees."""
+    shown = "".join(sign for sign in " ".join(text.split()) if sign.isprintable())
+    return _TEMPLATE.sub("{ ", shown[:_TEXT_MAX])
 
 
 def _plain(text: str) -> str:
+    """Return text as Markdown that shows it and does nothing else."""
     return _MARKDOWN.sub(r"\\\1", _line(text))
