@@ -52,6 +52,7 @@ _INJECTED = re.compile(
 )
 _INJECTED_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 _KIND = "hearthgate-kind"
+_KEYS_SHOWN, _KEY_SHOWN = 10, 40  # of a file that has many, or long ones
 
 
 class SettingsError(HearthgateError):
@@ -94,6 +95,7 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, object] | None = None,
     options: Path | None = None,
+    offered: Collection[str] = (),
     elsewhere: Collection[str] = (),
 ) -> S:
     """Return the settings. Blocking: reads the file. Raises SettingsError.
@@ -101,7 +103,8 @@ def load_settings(
     `file` must exist if it is given. `environment` is the process's own by default;
     `elsewhere` names variables, without the prefix, that something else reads. `flags`
     has dotted names ("web.port"). `options` is the file in which the Supervisor of Home
-    Assistant keeps what the user chose; its names have underscores for dots.
+    Assistant keeps what the user chose; its names have underscores for dots, and it
+    gives nothing but the settings that are `offered` there.
     """
     known = dict(_leaves(of))
     problems: list[str] = []
@@ -109,7 +112,7 @@ def load_settings(
     if file is not None:
         given |= _from_file(file, known, problems)
     if options is not None:
-        given |= _from_options(options, known)
+        given |= _from_options(options, offered)
     variables = os.environ if environment is None else environment
     given |= _from_environment(variables, known, elsewhere, problems)
     given |= _from_flags(flags or {}, known)
@@ -172,11 +175,13 @@ def _from_file(
     return found
 
 
-def _from_options(file: Path, known: Mapping[str, Kind[Any]]) -> dict[str, _Given]:
+def _from_options(file: Path, offered: Collection[str]) -> dict[str, _Given]:
     """Read a flat JSON object, which is YAML as well.
 
     What is left over from another version is no error: the Supervisor has checked the
-    names, and a home that does not start would lock out who is away from it.
+    names, and a home that does not start would lock out who is away from it. What is
+    a setting but no option is left out as well: the file stands in the data folder,
+    and may come from a backup; where state is kept and who is asked is not its to say.
     """
     try:
         raw = read_capped(file, _FILE_MAX_BYTES)
@@ -185,14 +190,21 @@ def _from_options(file: Path, known: Mapping[str, Kind[Any]]) -> dict[str, _Give
         raise SettingsError(
             problems=f"The options in {file} can't be used: {err}."
         ) from err
-    names = {name.replace(".", "_"): name for name in known}
-    found: dict[str, _Given] = {}
-    for key, value in data.items():
-        if key not in names:
-            _LOGGER.warning("The option %s is not known here, and left out", key)
-        elif value not in (None, ""):
-            found[names[key]] = _Given(value, f"the option {key}")
-    return found
+    names = {name.replace(".", "_"): name for name in offered}
+    left_out = sorted({str(key) for key in data} - names.keys())
+    if left_out:
+        shown = ", ".join(repr(key[:_KEY_SHOWN]) for key in left_out[:_KEYS_SHOWN])
+        _LOGGER.warning(
+            "%s has %d names that are no options here, and they are left out: %s",
+            file.name,
+            len(left_out),
+            shown,
+        )
+    return {
+        names[key]: _Given(value, f"the option {key}")
+        for key, value in data.items()
+        if key in names and value not in (None, "")
+    }
 
 
 def _says_something(raw: bytes) -> bool:

@@ -1,16 +1,19 @@
 """Settings: one order, nothing ignored, and errors that say where a value came from."""
 
 from dataclasses import dataclass
+import json
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+import yaml
 
-from hearthgate.home.settings import HomeSettings
+from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
 from hearthgate.log import LogLevel
 from hearthgate.settings import (
     SettingsError,
+    _leaves,
     load_settings,
     needed,
     section,
@@ -18,6 +21,7 @@ from hearthgate.settings import (
 )
 from hearthgate.values import PORT, SECRET, Secret, duration, integer, list_of
 
+ROOT = Path(__file__).parents[2]
 # ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
 
 
@@ -285,27 +289,63 @@ def test_options_of_an_add_on_have_flat_names_and_stand_below_the_environment(
     tmp_path: Path,
 ) -> None:
     options = tmp_path / "options.json"
-    options.write_text('{"web_port": 8100, "web_host": "127.0.0.9", "password": ""}')
+    options.write_text(
+        '{"log_level": "debug", "tunnel_seal": true, "acme_email": "", '
+        '"acme_staging": 1}'
+    )
     found = load_settings(
         HomeSettings,
         options=options,
-        environment={"HEARTHGATE_WEB__PORT": "8200"},
+        offered=ADD_ON_OPTIONS,
+        environment={"HEARTHGATE_LOG__LEVEL": "error"},
     )
-    assert (found.web.host, found.web.port) == ("127.0.0.9", 8200)
-    assert found.password is None
+    assert found.log.level is LogLevel.ERROR
+    assert (found.tunnel.seal, found.acme.staging) == (True, True)
+    assert found.acme.email is None
+
+
+def test_the_options_are_those_that_the_add_on_offers() -> None:
+    schema = yaml.safe_load((ROOT / "config.yaml").read_text())["schema"]
+    assert [name.replace(".", "_") for name in ADD_ON_OPTIONS] == list(schema)
+
+
+def test_what_is_a_setting_but_no_option_is_left_out_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backup brought its own: other authorities, another Supervisor, another disk."""
+    flat = {name.replace(".", "_"): "x" for name, _ in _leaves(HomeSettings)}
+    offered = {name.replace(".", "_") for name in ADD_ON_OPTIONS}
+    refused = {name: value for name, value in flat.items() if name not in offered}
+    assert {"data", "web_host", "hass_supervisor", "edge_program"} <= set(refused)
+    options = tmp_path / "options.json"
+    options.write_text(json.dumps({**refused, "hass": {"token": "x"}}))
+    found = load_settings(
+        HomeSettings, options=options, offered=ADD_ON_OPTIONS, environment={}
+    )
+    assert found == load_settings(HomeSettings, environment={})
+    (line,) = caplog.messages
+    assert line.startswith(f"options.json has {len(refused) + 1} names that are no")
 
 
 def test_an_option_that_is_left_over_does_not_keep_a_home_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = tmp_path / "options.json"
-    options.write_text('{"of_last_year": true}')
-    assert load_settings(HomeSettings, options=options, environment={}).web.port == 8099
-    assert "of_last_year" in caplog.text
+    options.write_text(json.dumps({"of_last_year": True, "\x1b[2J\n" + "x" * 500: 1}))
+    found = load_settings(
+        HomeSettings, options=options, offered=ADD_ON_OPTIONS, environment={}
+    )
+    assert found.web.port == 8099
+    (line,) = caplog.messages
+    assert "'of_last_year'" in line
+    assert line.isprintable()
+    assert len(line) < 300
 
 
 def test_a_wrong_option_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
     options = tmp_path / "options.json"
     options.write_text('{"log_level": "loud"}')
     with pytest.raises(SettingsError, match="the option log_level is 'loud'"):
-        load_settings(HomeSettings, options=options, environment={})
+        load_settings(
+            HomeSettings, options=options, offered=ADD_ON_OPTIONS, environment={}
+        )

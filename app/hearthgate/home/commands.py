@@ -24,7 +24,7 @@ import uvloop
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.agent import agent_socket, serve
-from hearthgate.home.settings import HomeSettings
+from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
 from hearthgate.log import set_up_log
 from hearthgate.settings import load_settings
 
@@ -89,7 +89,11 @@ def _load(settings: str | None, **flags: object) -> HomeSettings:
     flags["hass.token"] = token  # we are an add-on of Home Assistant
     data = load_settings(HomeSettings, file=file, flags=flags).data
     return load_settings(
-        HomeSettings, file=file, flags=flags, options=data / "options.json"
+        HomeSettings,
+        file=file,
+        flags=flags,
+        options=data / "options.json",
+        offered=ADD_ON_OPTIONS,
     )
 
 

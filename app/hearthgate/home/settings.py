@@ -36,6 +36,10 @@ from hearthgate.values import (
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 
+# What the add-on offers as its options: the schema in config.yaml, with dots. No more:
+# an option that none can choose there is not chosen by anybody.
+ADD_ON_OPTIONS = ("log.level", "acme.email", "acme.staging", "tunnel.seal")
+
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
