@@ -64,6 +64,7 @@ _LOGGER = logging.getLogger(__name__)
 
 SOCKET_NAME = "agent.sock"
 MACHINE_NAME = "machine"
+_HASS = "The way to Home Assistant"
 _PAGE_RETRY_S = 10.0  # while another process holds the port that ingress expects
 
 
@@ -179,6 +180,7 @@ class Agent:
             on_service=self._sighted,
             on_lost=self._services.lost,
             on_change=self._hass_changed,
+            on_problem=functools.partial(self._parts.tell, _HASS),
         )
 
     @property
@@ -248,7 +250,7 @@ class Agent:
         if self._may_have_broker:
             parts["The way to the MQTT broker"] = self._entities.run
         if self._hass is not None:
-            parts["The way to Home Assistant"] = self._hass.run
+            parts[_HASS] = self._hass.run
             notifier = Notifier(self._home, self._hass.core)
             parts["Notifying in Home Assistant"] = notifier.run
             serve = functools.partial(self._serve_page_in, self._hass)

@@ -7,6 +7,7 @@ no login, and hostnames are labels, so it listens on loopback unless told otherw
 not at all by default. Changes nothing.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 import itertools
 import logging
@@ -23,6 +24,7 @@ from hearthgate.relay.report import live_bytes
 from hearthgate.relay.requests import nameless_request
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, Traffic
+from hearthgate.tasks import Tasks
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _SHUTDOWN_S = 1.0
+_RETRY_S = 60.0
 
 
 class Collector:
@@ -149,30 +152,63 @@ class Collector:
 class MetricsPort:
     """Serve /metrics. Owns its listening socket."""
 
-    def __init__(self, collector: Collector, host: str, port: int) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        host: str,
+        port: int,
+        *,
+        retry_s: float = _RETRY_S,
+    ) -> None:
         self._collector = collector
         self._host = host
         self._wanted = port
+        self._retry_s = retry_s
         self._runner: web.ServerRunner | None = None
+        self._tasks = Tasks()
 
     async def open(self) -> None:
-        """Begin to listen. A port that is taken is no reason not to run: it is said."""
-        self._runner = web.ServerRunner(
+        """Begin to listen. Where that fails it is said, and tried again by itself.
+
+        Visitors come and go without anybody who counts them, so nothing that happens
+        here is a reason not to run.
+        """
+        try:
+            await self._listen()
+        except OSError as err:
+            _LOGGER.warning("No metrics on %s: %s", self._host, err.strerror or err)
+        except Exception:
+            _LOGGER.exception("No metrics on %s", self._host)
+        if self._runner is None:
+            self._tasks.start(self._go_on_trying(), "metrics port")
+
+    async def _go_on_trying(self) -> None:
+        while self._runner is None:
+            await asyncio.sleep(self._retry_s)
+            try:
+                await self._listen()
+            except Exception as err:  # noqa: BLE001  it was logged when it began
+                _LOGGER.debug("Still no metrics on %s: %s", self._host, err)
+
+    async def _listen(self) -> None:
+        """Listen; `runner` is there afterwards. Leaves nothing behind if it raises."""
+        runner = web.ServerRunner(
             web.Server(self._answer, access_log=None, request_factory=nameless_request),
             shutdown_timeout=_SHUTDOWN_S,
         )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._wanted)
         try:
-            await site.start()
-        except OSError as err:
-            _LOGGER.warning("No metrics on %s: %s", self._host, err.strerror or err)
-            return
-        address: Any = self._runner.addresses[0]
+            await runner.setup()
+            await web.TCPSite(runner, self._host, self._wanted).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        address: Any = runner.addresses[0]
         _LOGGER.info("Metrics are at http://%s/metrics", _shown(address))
 
     async def close(self) -> None:
         """Stop listening. Twice does no harm."""
+        await self._tasks.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

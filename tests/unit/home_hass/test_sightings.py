@@ -1,15 +1,18 @@
 """Home Assistant and add-ons as services."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from hearthgate.home.discovery.probe import Probe
+from hearthgate.home.hass import sightings as sightings_module
 from hearthgate.home.hass.sightings import Sightings
 from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.model import Scheme, Service, Target
+from hearthgate.home.model import Problem, Scheme, Service, Target
 from hearthgate.values import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
+from tests.unit.relay.parts import until
 
 
 class Watch:
@@ -18,10 +21,14 @@ class Watch:
     def __init__(self) -> None:
         self.services: dict[str, Service] = {}
         self.changes: list[str] = []
+        self.problems: list[Problem | None] = []
 
     def change(self, service: Service) -> None:
         self.services[service.id] = service
         self.changes.append(service.id)
+
+    def tell(self, problem: Problem | None) -> None:
+        self.problems.append(problem)
 
     def lose(self, service_id: str) -> None:
         del self.services[service_id]
@@ -47,7 +54,13 @@ async def sightings(
     stand_in: StandInSupervisor, watch: Watch
 ) -> AsyncIterator[Sightings]:
     async with Supervisor(stand_in.url, Secret(TOKEN)) as client:
-        yield Sightings(client, probe, on_change=watch.change, on_lost=watch.lose)
+        yield Sightings(
+            client,
+            probe,
+            on_change=watch.change,
+            on_lost=watch.lose,
+            on_problem=watch.tell,
+        )
 
 
 async def test_home_assistant_is_a_service_where_the_supervisor_says(
@@ -97,3 +110,23 @@ async def test_what_mdns_says_of_this_machine_is_known_already(
     assert sightings.knows(Target(Scheme.HTTP, "192.0.2.10", 80))
     assert not sightings.knows(Target(Scheme.HTTP, "192.0.2.10", 8080))
     assert not sightings.knows(Target(Scheme.HTTP, "192.0.2.11", 80))
+
+
+async def test_a_supervisor_that_says_nonsense_is_told_until_it_does_not(
+    stand_in: StandInSupervisor,
+    sightings: Sightings,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sightings_module, "_LOOK_AGAIN_S", 0.01)
+    port = stand_in.core.pop("port")
+    running = asyncio.create_task(sightings.run())
+    await until(lambda: watch.problems)
+    problem = watch.problems[-1]
+    assert problem is not None
+    assert problem.code == "supervisor_away"
+    assert "/core/info" in problem.message
+    stand_in.core["port"] = port
+    await until(lambda: watch.problems[-1] is None)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

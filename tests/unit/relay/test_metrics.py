@@ -1,15 +1,21 @@
 import asyncio
+import contextlib
 from pathlib import Path
 import re
+import socket
+from typing import cast
+
+from aiohttp import ClientError, ClientSession
+import pytest
 
 from hearthgate.poller import Poller
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
-from hearthgate.relay.metrics import Collector
+from hearthgate.relay.metrics import Collector, MetricsPort
 from hearthgate.relay.pump import Pump
 from hearthgate.relay.sessions import Sessions
 from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, OTHER_HOSTNAMES, Traffic
-from tests.unit.relay.parts import COTTAGE, SMALL, Clock, open_registry, tcp_pair
+from tests.unit.relay.parts import COTTAGE, SMALL, Clock, open_registry, tcp_pair, until
 
 LAMP = "lamp.cottage.example.com"
 
@@ -92,3 +98,39 @@ async def test_a_scrape_shows_live_visitors_and_what_was_refused(
         visitor.close()
         theirs.close()
         poller.close()
+
+
+async def test_a_port_that_is_taken_is_listened_on_once_it_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever it fails by: a relay serves without its numbers too."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        metrics = MetricsPort(cast("Collector", None), "127.0.0.1", port, retry_s=0.01)
+        await metrics.open()
+        with monkeypatch.context() as patched:
+            tries = 0
+
+            async def fail() -> None:
+                nonlocal tries
+                tries += 1
+                raise UnicodeError("label empty or too long")
+
+            patched.setattr(metrics, "_listen", fail)
+            await until(lambda: tries > 2)
+    async with ClientSession() as client:
+
+        async def answers() -> bool:
+            with contextlib.suppress(ClientError):
+                async with client.get(f"http://127.0.0.1:{port}/") as answer:
+                    return answer.status == 404
+            return False
+
+        async with asyncio.timeout(30):
+            while not await answers():  # noqa: ASYNC110  no event
+                await asyncio.sleep(0.01)
+    await metrics.close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), 5)

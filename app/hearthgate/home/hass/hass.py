@@ -27,7 +27,7 @@ from hearthgate.home.hass.payloads import OwnInfo
 from hearthgate.home.hass.sightings import Look, Sightings
 from hearthgate.home.hass.supervisor import Supervisor
 from hearthgate.home.hass.trust import Trust
-from hearthgate.home.model import Service, Target
+from hearthgate.home.model import Problem, Service, Target
 from hearthgate.home.settings import HassOptions
 from hearthgate.home.views import Json, problem_view
 from hearthgate.values import Secret
@@ -71,10 +71,12 @@ class Hass:
         on_service: Callable[[Service], None],
         on_lost: Callable[[str], None],
         on_change: Callable[[Json], None],
+        on_problem: Callable[[Problem | None], None],
     ) -> None:
         """Ask nobody yet.
 
-        `target` tells where the edge finds Core. `on_change` gets `view` anew.
+        `target` tells where the edge finds Core. `on_change` gets `view` anew,
+        `on_problem` why the Supervisor cannot be asked, None once it can.
         """
         self._public = public
         self._on_change = on_change
@@ -82,7 +84,11 @@ class Hass:
         self.core = Core(self._supervisor.core_socket, token)
         self.ingress = Ingress(self.core)
         self._sightings = Sightings(
-            self._supervisor, probe, on_change=on_service, on_lost=on_lost
+            self._supervisor,
+            probe,
+            on_change=on_service,
+            on_lost=on_lost,
+            on_problem=on_problem,
         )
         self._trust = Trust(self.core, target, self._visit, on_change=self._changed)
         self._external_url: str | None = None

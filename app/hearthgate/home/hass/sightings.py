@@ -16,7 +16,7 @@ from hearthgate.errors import HearthgateError
 from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.hass.payloads import AddOn, CoreInfo
 from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.model import Origin, Service, Target
+from hearthgate.home.model import Origin, Problem, Service, Target
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,12 +39,14 @@ class Sightings:
         *,
         on_change: Callable[[Service], None],
         on_lost: Callable[[str], None],
+        on_problem: Callable[[Problem | None], None],
         look_every_s: float = _LOOK_EVERY_S,
     ) -> None:
         self._supervisor = supervisor
         self._probe = probe
         self._on_change = on_change
         self._on_lost = on_lost
+        self._on_problem = on_problem
         self._look_every_s = look_every_s
         self._shown: dict[str, Service] = {}
         self._addresses: frozenset[str] = frozenset()
@@ -71,8 +73,10 @@ class Sightings:
                 if not self._is_away:  # once, until it is back
                     _LOGGER.warning("%s %s", err, err.advice)
                 self._is_away = True
+                self._on_problem(Problem.of(err))
             else:
                 self._is_away = False
+                self._on_problem(None)
             self.looked.set()
             pause_s = _LOOK_AGAIN_S if self._is_away else self._look_every_s
             await asyncio.sleep(pause_s)
