@@ -12,6 +12,7 @@ from pathlib import Path
 from playwright.async_api import HttpCredentials, Page, WebSocket, expect
 import pytest
 
+from hearthgate.home.hass.notices import Notice, notices
 from tests.browser.visitors import DEADLINE_MS, chromium
 from tests.harness.homeassistant import CURRENT, OWNER, PASSWORD, CoreProcess
 from tests.harness.webservice import WebService
@@ -123,6 +124,61 @@ async def test_its_page_works_behind_a_password_at_the_edge_too(
     finally:
         async with scene.home.api() as api:
             await api.expose("home-assistant", hostname=HOSTNAME, access=None)
+
+
+STRANGERS = (
+    "https://evil.example/a?b=c www.evil.example me@evil.example "
+    "[x](https://evil.example) ![y](https://evil.example/y.png) <b>bold</b>"
+)
+
+
+def refused_by(relay_says: str) -> Notice:
+    """Return what Home Assistant is told if a relay refuses with some words."""
+    problem = {"code": "x", "message": relay_says, "hint": "", "fields": {}}
+    relay = {"id": "r1", "host": "vps", "state": "refused", "problem": problem}
+    state = {"home": {"damage": None}, "relays": [relay], "services": []}
+    (notice,) = notices(state, now=0.0)
+    return notice
+
+
+async def test_what_strangers_say_is_text_in_its_notifications(
+    fresh: Household, tmp_path: Path
+) -> None:
+    """Beside one that nobody has escaped, whose addresses are links."""
+    scene = fresh.scene
+    ours = refused_by(STRANGERS)
+    for ident, message in ((ours.id, ours.message), ("other", STRANGERS)):
+        data = {"notification_id": ident, "title": ident, "message": message}
+        await fresh.core.ask(
+            "call_service",
+            domain="persistent_notification",
+            service="create",
+            service_data=data,
+        )
+    await fresh.expose()
+    async with scene.home.api() as api:
+        if (await fresh.trust_state("refused", "accepted"))["trust"][
+            "state"
+        ] == "refused":
+            await api.call("POST", "hass/trust", {})
+            await fresh.trust_state("accepted")
+    expect.set_options(timeout=DEADLINE_MS)
+    async with chromium(tmp_path, scene) as context:
+        page = await context.new_page()
+        url = f"https://{HOSTNAME}:{scene.relay.https_port}/"
+        await page.goto(url)
+        is_new = page.get_by_role("button", name="Create my smart home")
+        await expect(is_new.or_(page.locator("input[name=username]"))).to_be_visible()
+        await (set_up(page) if await is_new.is_visible() else log_in(page))
+        await is_in_use(page, url)
+        await page.locator("ha-sidebar").get_by_text("Notifications").click()
+        items = page.locator("persistent-notification-item")
+        escaped = items.filter(has_text=ours.id)
+        plain = items.filter(has_text="other")
+        await expect(plain.locator("ha-markdown a").first).to_be_visible()
+        await expect(escaped).to_contain_text(STRANGERS)
+        await expect(escaped.locator("a, img, b, strong, table")).to_have_count(0)
+        await page.close()
 
 
 async def set_up(page: Page) -> None:

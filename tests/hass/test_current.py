@@ -256,9 +256,13 @@ async def test_the_entities_are_there_and_a_switch_is_one(current: Household) ->
     wanted: Json = {"broker": broker["host"], "port": broker["port"]}
     wanted["other_settings"] = {"set_client_cert": False, "set_ca_cert": "off"}
     await add_integration(current, "mqtt", wanted)
-    lamp = await current.scene.expose(current.scene.web.url, "Lamp")
+    lamp = await current.scene.expose(
+        current.scene.web.url, "Lamp", hass_may_switch=True
+    )
     states = await states_with(current, "switch.hearthgate_lamp", "on")
-    assert states["switch.hearthgate_home_assistant"]["state"] == "on"
+    # Nobody has let Home Assistant switch itself.
+    assert states["binary_sensor.hearthgate_home_assistant"]["state"] == "on"
+    assert "switch.hearthgate_home_assistant" not in states
     relay = states["binary_sensor.hearthgate_relay_127_0_0_1"]
     assert (relay["state"], relay["attributes"]["device_class"]) == (
         "on",
