@@ -74,6 +74,9 @@ class FakeTunnels:
     def get(self, _relay_id: str) -> None:
         return None
 
+    async def forget(self, _relay_id: str) -> None:
+        pass
+
 
 class Stage:
     """A home on disk with nothing behind it."""

@@ -143,6 +143,18 @@ async def test_a_relay_that_was_forgotten_is_replaced_by_no_other(
     assert kept(stage).relay_id == relay(1).id
 
 
+async def test_a_relay_that_was_forgotten_takes_the_decision_with_it(
+    stage: Stage,
+) -> None:
+    """Paired again, what went through it comes back by a click only."""
+    await wish(stage, ON)
+    await stage.home.forget_relay(relay(1).id)
+    await stage.store.update(lambda state: state.with_relay(relay(1)))
+    with pytest.raises(SwitchNotAllowedError):
+        await stage.home.switch("found", enabled=True)
+    assert not kept(stage).enabled
+
+
 @pytest.mark.parametrize(
     "change",
     [
