@@ -131,8 +131,8 @@ class Entities:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._obey(client), name="MQTT commands")
                     tasks.create_task(self._tell(client), name="MQTT states")
-            except ExceptionGroup as group:
-                raise _reason(client, group) from group
+            except* aiomqtt.MqttError as lost:
+                raise client.reason(first_of(lost)) from lost
             finally:  # a clean end sends no last will
                 with suppress(aiomqtt.MqttError):
                     await client.publish(topic, _OFFLINE, qos=1, retain=True)
@@ -200,17 +200,6 @@ class Entities:
         except HearthgateError as err:
             if self._say.due(f"{err.code} {service_id}"):
                 _LOGGER.warning("%s: %s %s", service_id, err, err.advice)
-
-
-def _reason(client: Connection, group: ExceptionGroup[Exception]) -> Exception:
-    """Return the end of a connection as one error; whatever else it is as it is.
-
-    Not by `except*`: what is raised within that comes out in a group again.
-    """
-    lost, others = group.split((aiomqtt.MqttError, OSError))
-    if lost is None or others is not None:
-        return group
-    return client.reason(first_of(lost))
 
 
 def lasting_id(path: Path) -> str:
