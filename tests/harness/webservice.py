@@ -210,7 +210,7 @@ def application(title: str) -> web.Application:
     return app
 
 
-def _self_signed() -> ssl.SSLContext:
+def self_signed() -> ssl.SSLContext:
     """Return a TLS context whose certificate nobody has a reason to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "living-room.local")])
@@ -254,7 +254,7 @@ async def _serve(host: str, port: int, title: str, *, tls: bool) -> None:
     runner = web.AppRunner(application(title), shutdown_timeout=0.5)
     await runner.setup()
     listener = socket.create_server((host, port), backlog=1024)
-    site = web.SockSite(runner, listener, ssl_context=_self_signed() if tls else None)
+    site = web.SockSite(runner, listener, ssl_context=self_signed() if tls else None)
     try:
         await site.start()
         fact = {"port": listener.getsockname()[1], "scheme": "https" if tls else "http"}

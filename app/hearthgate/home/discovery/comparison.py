@@ -12,6 +12,7 @@ in them; only the status, where a redirect leads, and whether a password is aske
 Not for Home Assistant, which logs an error each time: home/hass looks at it in its way.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,9 +71,9 @@ class Comparison:
         return await self._shape(url, {}) == before
 
     async def _shape(self, url: str, headers: dict[str, str]) -> _Shape | None:
-        async with Fetcher(self._limits, headers) as fetcher:  # with cookies of its own
-            answer = await fetcher.get(url, max_bytes=self._limits.body_max_bytes)
+        fetcher = Fetcher(self._limits, headers)  # with cookies of its own
+        answer = await fetcher.get(url, max_bytes=self._limits.body_max_bytes)
         if isinstance(answer, Fault) or not answer.whole:
             return None
-        asks = _PASSWORD.search(answer.body) is not None
+        asks = await asyncio.to_thread(_PASSWORD.search, answer.body) is not None
         return _Shape(answer.status, urlsplit(answer.url).path, asks)

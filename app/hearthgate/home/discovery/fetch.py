@@ -2,8 +2,7 @@
 
     url ─▶ GET ─▶ redirect on the same host? ─▶ GET … ─▶ Answer(capped body) | Fault
 
-Certificates are not checked: devices sign their own, and nothing secret is sent. A
-redirect to another host is never followed, so a device can't send us anywhere. Bodies
+A redirect to another host is never followed, so a device can't send us anywhere. Bodies
 are unpacked here, because small devices send gzip whether asked or not, and a cap on
 unpacked bytes needs zlib's own. What happened is a value; nothing is raised.
 """
@@ -12,16 +11,20 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-import errno
-import ssl
-from typing import Self
+from urllib.parse import quote
 import zlib
 
-import aiohttp
 from yarl import URL
 
 from hearthgate.home.discovery.catalog import NEVER_PROBED_PORTS
-from hearthgate.home.discovery.limits import KIB, DiscoveryLimits
+from hearthgate.home.discovery.exchange import (
+    Exchange,
+    Head,
+    NotConnectedError,
+    NotHttpError,
+    NotTlsError,
+)
+from hearthgate.home.discovery.limits import DiscoveryLimits
 
 __all__ = ["Answer", "Fault", "Fetcher"]
 
@@ -31,7 +34,12 @@ _HEADERS = {
     "Accept": "text/html, image/*;q=0.9, */*;q=0.5",
     "Accept-Encoding": "gzip, deflate",
 }
+_LOCATION_CHARS_MAX = 2048
+# Some pages redirect in a circle to those without a cookie. They set one or two.
+_COOKIES_MAX = 16
+_COOKIE_CHARS_MAX = 1024
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class Fault(StrEnum):
@@ -51,13 +59,13 @@ class Answer:
     url: str  # where it came from, after redirects
     content_type: str = ""
     body: bytes = b""
-    whole: bool = True  # False: cut at the cap
+    whole: bool = True  # False: cut at the cap, or broken off
     slow: bool = False  # the deadline came before the end of the body
     circular: bool = False  # it redirects too often
 
 
 class Fetcher:
-    """A session of GETs for one probe. An async context manager."""
+    """A session of GETs for one probe: its requests share cookies."""
 
     def __init__(
         self, limits: DiscoveryLimits, headers: Mapping[str, str] | None = None
@@ -65,25 +73,7 @@ class Fetcher:
         """Open nothing yet. The headers are sent with each request."""
         self._limits = limits
         self._headers = {**_HEADERS, **(headers or {})}
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._limits.connect_deadline_s
-        )
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=_trusting(), force_close=True),
-            cookie_jar=aiohttp.CookieJar(unsafe=True),  # some pages loop without
-            timeout=timeout,
-            headers=self._headers,
-            auto_decompress=False,
-            trust_env=False,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._cookies: dict[str, str] = {}
 
     async def get(self, url: str, *, max_bytes: int) -> Answer | Fault:
         """Get a page, following redirects on its host, within the deadline."""
@@ -91,16 +81,15 @@ class Fetcher:
         try:
             async with asyncio.timeout(self._limits.probe_deadline_s):
                 await self._follow(fetched, max_bytes)
-        except aiohttp.ConnectionTimeoutError:
-            return Fault.SILENT
         except TimeoutError:
             fetched.slow = True
             return fetched.answer(max_bytes) if fetched.status else Fault.SLOW
-        except aiohttp.ClientError as err:
-            if not fetched.status:  # else the body broke off: take what came
-                return _fault(err, URL(fetched.url))
-        except (ValueError, OSError):  # what yarl or a resolver can't digest
+        except (NotConnectedError, ValueError):  # what yarl can't digest
             return Fault.SILENT
+        except NotTlsError:
+            return Fault.NOT_TLS
+        except NotHttpError:
+            return Fault.NOT_HTTP
         return fetched.answer(max_bytes)
 
     async def _follow(self, fetched: "_Fetched", max_bytes: int) -> None:
@@ -116,19 +105,34 @@ class Fetcher:
         self, at: URL, fetched: "_Fetched", max_bytes: int
     ) -> URL | None:
         """Read one answer into `fetched`; return where it sends us, if we follow."""
-        if self._session is None:
-            raise RuntimeError("the fetcher is not open")
-        async with self._session.get(at, allow_redirects=False) as response:
-            fetched.take(response.status, response.headers)
-            if response.status in _REDIRECTS:
-                further = _further(at, response.headers.get("Location", ""))
+        async with Exchange.open(at, self._limits) as exchange:
+            head = await exchange.ask(at, self._headers | self._cookie_header())
+            fetched.take(head)
+            self._remember(head)
+            if head.status in _REDIRECTS:
+                further = _further(at, head.get("location"))
                 if further is not None:
                     return further
-            async for chunk in response.content.iter_chunked(16 * KIB):
-                fetched.raw.extend(chunk)
+            async for piece in exchange.body(max_bytes):
+                fetched.raw.extend(piece)
                 if len(fetched.raw) > max_bytes:
                     break
+            else:
+                fetched.ended = exchange.ended
         return None
+
+    def _cookie_header(self) -> dict[str, str]:
+        pairs = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+        return {"Cookie": pairs} if pairs else {}
+
+    def _remember(self, head: Head) -> None:
+        """Keep the cookies of an answer for the next request of this probe."""
+        for line in head.all("set-cookie")[:_COOKIES_MAX]:
+            name, equals, value = line.partition(";")[0].strip().partition("=")
+            if equals and name and len(line) <= _COOKIE_CHARS_MAX:
+                self._cookies[name] = value
+        for name in list(self._cookies)[:-_COOKIES_MAX]:
+            del self._cookies[name]
 
 
 class _Fetched:
@@ -144,21 +148,22 @@ class _Fetched:
         self.content_type = ""
         self.encoding = ""
         self.raw = bytearray()
+        self.ended = False
 
-    def take(self, status: int, headers: Mapping[str, str]) -> None:
-        self.status = status
-        self.content_type = headers.get("Content-Type", "")
-        self.encoding = headers.get("Content-Encoding", "").lower()
+    def take(self, head: Head) -> None:
+        self.status = head.status
+        self.content_type = head.get("content-type")
+        self.encoding = head.get("content-encoding").strip().lower()
 
     def answer(self, max_bytes: int) -> Answer:
         body = _unpack(bytes(self.raw), self.encoding, max_bytes)
-        whole = len(self.raw) <= max_bytes and len(body) <= max_bytes
+        whole = self.ended and len(body) <= max_bytes
         return Answer(
             status=self.status,
             url=self.url,
             content_type=self.content_type,
             body=body[:max_bytes],
-            whole=whole and not self.slow,
+            whole=whole,
             slow=self.slow,
             circular=self.circular,
         )
@@ -180,29 +185,15 @@ def _unpack(raw: bytes, encoding: str, max_bytes: int) -> bytes:
 
 def _further(at: URL, location: str) -> URL | None:
     """Return where a redirect leads, if that is the same host; ports may differ."""
+    if not location or len(location) > _LOCATION_CHARS_MAX:
+        return None
+    # Bytes beyond ASCII can only be in a path: a host of them would be another one.
+    ascii_only = quote(location.encode("latin-1"), safe=_PRINTABLE)
     try:
-        further = at.join(URL(location))
+        further = at.join(URL(ascii_only))
         same = further.host == at.host and further.scheme in {"http", "https"}
     except ValueError:
         return None
-    if not location or not same or further.port in NEVER_PROBED_PORTS:
+    if not same or further.port in NEVER_PROBED_PORTS:
         return None
     return further
-
-
-def _fault(err: aiohttp.ClientError, at: URL) -> Fault:
-    """Return what a failure means to a user."""
-    if isinstance(err, aiohttp.ClientSSLError):
-        return Fault.NOT_TLS
-    if isinstance(err, aiohttp.ClientConnectorError):
-        reset = err.errno in {errno.ECONNRESET, errno.EPIPE}
-        return Fault.NOT_TLS if reset and at.scheme == "https" else Fault.SILENT
-    return Fault.NOT_HTTP
-
-
-def _trusting() -> ssl.SSLContext:
-    """Return a context that accepts any certificate, as the edge does for services."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -31,6 +31,9 @@ class DiscoveryLimits:
     # Names that are asked for at the same time. Each asks two or three times.
     resolving: int = 16
     resolve_deadline_s: float = 3.0  # RFC 6762 §5.2 spaces the first queries by 1 s
+    # Records of a device's host name that are looked at, its newest. A machine with
+    # IPv6, Docker and a VPN has a dozen.
+    records_per_server: int = 32
     # RFC 6763 §6.2 advises 1300 bytes; four times that is no honest device.
     txt_max_bytes: int = 5 * KIB
     txt_max_keys: int = 64
@@ -58,6 +61,11 @@ class DiscoveryLimits:
     probe_failed_every_s: float = 60.0  # times 0.8 to 1.2
     probe_soonest_s: float = 10.0  # between two probes of one service
     body_max_bytes: int = 256 * KIB  # the head of the fattest page seen is 40 KiB
+    # Status line and headers, with interim answers. Grafana and its like send 4 KiB.
+    head_max_bytes: int = 32 * KIB
+    # Beyond the body itself: sizes of chunks and trailers.
+    framing_max_bytes: int = 64 * KIB
+    http_events: int = 4096  # interim answers and chunks; few send chunks of 64 bytes
     redirects: int = 4  # login pages need two or three
     icon_max_bytes: int = 128 * KIB
     icon_max_pixels: int = 1024  # per side; 128 KiB of PNG can unpack to 4 GiB

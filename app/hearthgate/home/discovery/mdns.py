@@ -13,15 +13,16 @@ else: we register nothing, so other programs keep their names.
 import asyncio
 from collections.abc import Callable, Sequence
 import logging
+import re
 
 from zeroconf import (
-    BadTypeInNameException,
     DNSQuestionType,
     IPVersion,
+    NamePartTooLongException,
     ServiceStateChange,
     Zeroconf,
 )
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncZeroconf
 
 from hearthgate.home.discovery.addresses import (
     Interface,
@@ -30,14 +31,18 @@ from hearthgate.home.discovery.addresses import (
 )
 from hearthgate.home.discovery.catalog import CATALOG
 from hearthgate.home.discovery.limits import DiscoverySettings
+from hearthgate.home.discovery.records import Key, question, read_records
 from hearthgate.home.discovery.sighting import Announcement
 from hearthgate.periodic import OncePer
 
 __all__ = ["Key", "Watcher"]
 
 _LOGGER = logging.getLogger(__name__)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # never in a name: RFC 6763 §4.1.1
 _DOMAIN = ".local."
-Key = tuple[str, str]  # service type as in the catalog, instance name as it came
+# RFC 6762 §5.2: the first two questions are a second apart.
+_ASK_AGAIN_S = 1.0
+_LOOK_EVERY_S = 0.1
 
 
 class Watcher:
@@ -196,59 +201,40 @@ class Watcher:
 
     def _take(self, zeroconf: AsyncZeroconf, full: tuple[str, str]) -> bool:
         """Report an instance from the records at hand; False if some are missing."""
-        try:
-            info = AsyncServiceInfo(*full)
-        except BadTypeInNameException:
-            return True  # nothing to ask for
-        if not info.load_from_cache(zeroconf.zeroconf):
+        key = _key(full)
+        if _CONTROL.search(key[1]):
+            return True  # no name, so there is nothing to ask for
+        announcement = read_records(zeroconf.zeroconf.cache, full[1], key, self._limits)
+        if announcement is None:
             return False
-        self._report(full, info)
+        try:
+            self._seen(key, announcement, self._present)
+        except Exception:
+            # A bug that one odd announcement brings to light must not end discovery.
+            _LOGGER.exception("an announcement of %r failed", key[1][:100])
         return True
 
     async def _ask(
         self, zeroconf: AsyncZeroconf, full: tuple[str, str], slots: asyncio.Semaphore
     ) -> None:
         """Ask for the missing records; silence is not worth a word."""
+        loop = asyncio.get_running_loop()
         try:
-            info = AsyncServiceInfo(*full)
-            deadline_ms = int(self._limits.resolve_deadline_s * 1000)
-            if await info.async_request(
-                zeroconf.zeroconf, deadline_ms, question_type=DNSQuestionType.QM
-            ):
-                self._report(full, info)
-            else:
-                _LOGGER.debug("an announcement without records: %r", full[1][:100])
+            async with asyncio.timeout(self._limits.resolve_deadline_s):
+                ask_at = loop.time()
+                while not self._take(zeroconf, full):
+                    if loop.time() >= ask_at:
+                        zeroconf.zeroconf.async_send(
+                            question(zeroconf.zeroconf.cache, full[1])
+                        )
+                        ask_at = loop.time() + _ASK_AGAIN_S
+                    # Looked at now and then, not at each record: how many come is up
+                    # to whoever sends them.
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except (TimeoutError, NamePartTooLongException) as err:
+            _LOGGER.debug("an announcement without records: %r: %r", full[1][:100], err)
         finally:
             slots.release()
-
-    def _report(self, full: tuple[str, str], info: AsyncServiceInfo) -> None:
-        key = _key(full)
-        try:
-            self._seen(key, self._announcement(key, info), self._present)
-        except Exception:
-            # A bug that one odd announcement brings to light must not end discovery.
-            _LOGGER.exception("an announcement of %r failed", key[1][:100])
-
-    def _announcement(self, key: Key, info: AsyncServiceInfo) -> Announcement:
-        return Announcement(
-            service_type=key[0],
-            instance=key[1],
-            server=info.server or "",
-            port=info.port or 0,
-            addresses=info.parsed_addresses(IPVersion.All),
-            txt=self._txt(info),
-        )
-
-    def _txt(self, info: AsyncServiceInfo) -> dict[str, str]:
-        """Return TXT with lower-case keys (RFC 6763 §6.4); empty if it is too much."""
-        if len(info.text) > self._limits.txt_max_bytes:
-            return {}
-        pairs = list(info.properties.items())[: self._limits.txt_max_keys]
-        return {
-            key.decode("ascii", "replace").lower(): value.decode("utf-8", "replace")
-            for key, value in pairs
-            if isinstance(value, bytes)
-        }
 
 
 def _key(full: tuple[str, str]) -> Key:

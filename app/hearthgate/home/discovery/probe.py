@@ -65,14 +65,14 @@ class Prober:
         if target.port in NEVER_PROBED_PORTS:
             problem = f"Port {target.port} is not for web pages."
             return Probe(reachable=False, problem=problem)
-        async with Fetcher(self._limits) as fetcher:
-            found, answer = await self._find(fetcher, target, paths[0])
-            if isinstance(answer, Fault):
-                return Probe(reachable=False, problem=self._sentence(answer, target))
-            if found.scheme != target.scheme and not either_scheme:
-                return Probe(reachable=False, problem=_other_scheme(target, found))
-            page, answer = await self._read(fetcher, found, answer, paths[1:])
-            icon = await self._icon(fetcher, answer.url, page)
+        fetcher = Fetcher(self._limits)
+        found, answer = await self._find(fetcher, target, paths[0])
+        if isinstance(answer, Fault):
+            return Probe(reachable=False, problem=self._sentence(answer, target))
+        if found.scheme != target.scheme and not either_scheme:
+            return Probe(reachable=False, problem=_other_scheme(target, found))
+        page, answer = await self._read(fetcher, found, answer, paths[1:])
+        icon = await self._icon(fetcher, answer.url, page)
         complaint = self._complaint(answer)
         return Probe(
             reachable=True,
@@ -110,17 +110,18 @@ class Prober:
         self, fetcher: Fetcher, target: Target, answer: Answer, paths: Sequence[str]
     ) -> tuple[Page, Answer]:
         """Return the page, and where it was, trying further paths for a title."""
-        page = self._page(answer)
+        page = await self._page(answer)
         for path in paths:
             if page.title:
                 break
             further = await self._get(fetcher, target, path)
             if isinstance(further, Answer):
-                page, answer = self._page(further), further
+                page, answer = await self._page(further), further
         return page, answer
 
-    def _page(self, answer: Answer) -> Page:
-        page = read_page(
+    async def _page(self, answer: Answer) -> Page:
+        page = await asyncio.to_thread(
+            read_page,
             answer.body,
             answer.content_type,
             answer.url,
@@ -153,7 +154,7 @@ class Prober:
     ) -> bytes | None:
         """Return the bytes behind an icon link, if they are on the same host."""
         if url.startswith("data:"):
-            return _inline(url)
+            return await asyncio.to_thread(_inline, url)
         try:
             parts = urlsplit(url)
             if parts.scheme not in {"http", "https"} or parts.hostname != host:
