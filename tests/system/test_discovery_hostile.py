@@ -55,7 +55,7 @@ class Device:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
+            await reader.read(65536)
             writer.write(self._begin)
             while self._again:
                 await writer.drain()
