@@ -14,15 +14,19 @@ from pathlib import Path
 import re
 from typing import Generic, TypeVar
 
+from hearthgate.wire.names import (
+    HostnameInvalidError,
+    normalise_host,
+    normalise_hostname,
+)
+
 V = TypeVar("V")
 E = TypeVar("E", bound=StrEnum)
 
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h|d))")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _SIZE_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_NAME_MAX = 253  # RFC 1035 §2.3.4, without the dot at the end
 _PORT_MAX = 65535
 _SECRET_MAX = 1024
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -113,12 +117,14 @@ def read_host(value: object) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        labels = text.split(".")
-    if len(text) > _NAME_MAX or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError("not a host")
-    if labels[-1].isdigit():  # 1.2.3.400 is a mistyped address, never a name
-        raise ValueError("not an address")
-    return text
+        return _named(normalise_host, text)
+
+
+def _named(normalise: Callable[[str], str], text: str) -> str:
+    try:
+        return normalise(text)
+    except HostnameInvalidError as err:
+        raise ValueError(str(err.fields["reason"])) from err
 
 
 def read_host_port(value: object, default_port: int | None = None) -> HostPort:
@@ -232,6 +238,10 @@ BOOL = Kind(read_bool, "true or false")
 PORT = integer(1, _PORT_MAX)
 PORT_OR_ANY = integer(0, _PORT_MAX)  # 0: the system picks a free one
 HOST = Kind(read_host, "an IP address or a host name")
+HOSTNAME = Kind(
+    lambda value: _named(normalise_hostname, _text(value)),
+    "a hostname like home.example.com",
+)
 PATH = Kind(_read_path, "a path")
 SECRET = Kind(_read_secret, "a text of 1 to 1024 characters", secret=True)
 EMAIL = text(254, r"[^@\s]{1,64}@[^@\s]+\.[^@\s]+", "an email address")

@@ -61,6 +61,7 @@ from hearthgate.home.views import (
 )
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
+from hearthgate.wire.names import normalise_hostname
 from hearthgate.wire.pairing import read_pairing_code
 from hearthgate.wire.ports import NO_PORTS, Protocol
 
@@ -343,6 +344,8 @@ class Home:
         hostname = hostname or self._suggestion(service, relay_id)
         if hostname is None:
             raise NoHostnameError
+        if old is None or hostname != old.hostname:
+            normalise_hostname(hostname)  # a stored one may be older than the rules
         if wish.enabled:
             self._check_hostname(hostname, relay_id)
         access = await _access(wish, old)

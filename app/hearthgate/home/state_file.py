@@ -25,7 +25,7 @@ from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.state import HomeState, Membership
 from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.store import YamlStore
-from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.names import HostnameInvalidError, fold_hostname
 
 STATE_VERSION = 3
 STATE_NAME = "state.yaml"
@@ -67,7 +67,7 @@ def _username(value: object) -> str:
 
 def _hostname(value: object) -> str:
     try:
-        stored = isinstance(value, str) and normalise_hostname(value) == value
+        stored = isinstance(value, str) and fold_hostname(value) == value
     except HostnameInvalidError as err:
         raise vol.Invalid(str(err)) from err
     if not stored:

@@ -18,16 +18,12 @@ import re
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Scheme, Target
+from hearthgate.wire.names import HostnameInvalidError, normalise_host
 
 _LENGTH_MAX = 2048
 _PORT_MAX = 65535
-_NAME_MAX = 253
 _DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
-# Underscores are no hostname (RFC 952), but many a NAS has one.
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
-# inet_aton() takes 127.1, 0x7f.1 and 2130706433 for addresses; we take them for errors.
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(.*))?")
 
 
@@ -149,9 +145,7 @@ def _usable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 
 def _name(host: str) -> str:
-    labels = host.split(".")
-    if len(host) > _NAME_MAX or not all(map(_LABEL.fullmatch, labels)):
-        raise ValueError("it has no valid host name or address")
-    if _NUMBER.fullmatch(labels[-1]):
-        raise ValueError("what looks like an address is none")
-    return host
+    try:
+        return normalise_host(host)
+    except HostnameInvalidError as err:
+        raise ValueError(str(err.fields["reason"])) from err

@@ -8,7 +8,7 @@ from hearthgate.home.state import Membership
 from hearthgate.home.tunnel.tunnel import TunnelStatus
 from hearthgate.store import Damage
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT
-from hearthgate.wire.names import format_address
+from hearthgate.wire.names import format_address, show_hostname
 from hearthgate.wire.ports import Protocol
 
 Json = dict[str, object]
@@ -41,6 +41,7 @@ def relay_view(
         "parked": parked,
         "sealed": sealed,
         "domains": list(status.domains),
+        "domains_shown": [show_hostname(one) for one in status.domains],
         "addresses": list(status.addresses),
         "ports": {
             one.value: [str(each) for each in status.ports.of(one)] for one in Protocol
@@ -99,6 +100,7 @@ def exposure_view(exposure: Exposure, status: Status, relay: Membership | None) 
     return {
         "enabled": exposure.enabled,
         "hostname": exposure.hostname or None,
+        "hostname_shown": show_hostname(exposure.hostname) or None,
         "public_port": exposure.public_port or None,
         "proxy_protocol": exposure.tells_visitor,
         "hass_may_switch": exposure.hass_may_switch,

@@ -32,6 +32,7 @@ from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
 from hearthgate.store import lock_folder
 from hearthgate.values import read_duration
+from hearthgate.wire.names import describe_hostname
 
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -209,7 +210,7 @@ def grant(
     if as_json:
         click.echo(json.dumps(home))
         return
-    held = ", ".join(home["domains"]) or "no domain"
+    held = ", ".join(map(describe_hostname, home["domains"])) or "no domain"
     ports = ports_of(home)
     click.echo(f"The home {name} may use {held}{f' and ports {ports}' * bool(ports)}.")
 

@@ -7,7 +7,7 @@ import time
 from hearthgate.relay.errors import RelayAddressMissingError
 from hearthgate.relay.keys import Keys
 from hearthgate.relay.registry import Registry
-from hearthgate.wire.names import parse_address
+from hearthgate.wire.names import describe_hostname, parse_address
 from hearthgate.wire.pairing import EXPIRY_MAX, PairingCode, write_pairing_code
 from hearthgate.wire.ports import NO_PORTS, Ports
 
@@ -58,7 +58,9 @@ def invitation_text(invitation: Invitation) -> str:
     picture = io.StringIO()
     segno.make(invitation.code, error="l").terminal(picture, compact=True, border=2)
     expires = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(invitation.expires))
-    domains = ", ".join(f"{one} and names below" for one in invitation.domains)
+    domains = ", ".join(
+        f"{describe_hostname(one)} and names below" for one in invitation.domains
+    )
     if invitation.ports:
         domains = f"{domains}, ports {invitation.ports}"
     return (

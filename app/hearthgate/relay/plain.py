@@ -23,7 +23,7 @@ from hearthgate.relay.limits import Limits
 from hearthgate.relay.requests import RequestLog, nameless_request
 from hearthgate.relay.turns import Turns
 from hearthgate.tasks import Tasks
-from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.names import HostnameInvalidError, fold_hostname
 from hearthgate.wire.proxy import Endpoint
 
 _LOGGER = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class PlainPort:
 
     def _response(self, request: web.BaseRequest) -> web.Response:
         try:
-            hostname = normalise_hostname(request.host.partition(":")[0])
+            hostname = fold_hostname(request.host.partition(":")[0])
         except HostnameInvalidError:
             return web.Response(status=404, text="Not found.\n")
         if request.path.startswith(_CHALLENGE_PATH):

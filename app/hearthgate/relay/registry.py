@@ -38,7 +38,7 @@ from hearthgate.relay.limits import Limits
 from hearthgate.store import YamlStore
 from hearthgate.wire.constants import PAIRING_SECRET_BYTES
 from hearthgate.wire.fitting import grant_fits
-from hearthgate.wire.names import is_below, normalise_hostname
+from hearthgate.wire.names import fold_hostname, is_below, normalise_hostname
 from hearthgate.wire.ports import (
     NO_PORTS,
     PortRange,
@@ -101,8 +101,12 @@ def _hash(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
 
 
+def _spelled(text: str) -> str:
+    return fold_hostname(text) if text.isascii() else normalise_hostname(text)
+
+
 _HEX = vol.Match(r"[0-9a-f]{64}\Z")
-_DOMAINS = vol.All([normalise_hostname], vol.Length(max=1000), vol.Coerce(tuple))
+_DOMAINS = vol.All([fold_hostname], vol.Length(max=1000), vol.Coerce(tuple))
 _HOME_NAME = vol.Match(_NAME.pattern + r"\Z")
 _TIME = vol.All(int, vol.Range(0, 1 << 40))
 
@@ -376,7 +380,9 @@ class Registry:
 
         Raises HomeUnknownError and what `invite` raises.
         """
-        wanted = tuple(dict.fromkeys(normalise_hostname(one) for one in domains))
+        # What a grant holds may be older than the rules for what it may be given.
+        read = _spelled if remove else normalise_hostname
+        wanted = tuple(dict.fromkeys(read(one) for one in domains))
         changed: list[Home] = []
 
         def edit(value: Registered) -> Registered:

@@ -21,13 +21,13 @@ from hearthgate.settings import section, setting
 from hearthgate.values import (
     BOOL,
     HOST,
+    HOSTNAME,
     PATH,
     PORT_OR_ANY,
     Kind,
     duration,
     list_of,
     one_of,
-    text,
 )
 from hearthgate.wire.names import (
     AddressInvalidError,
@@ -36,8 +36,6 @@ from hearthgate.wire.names import (
     parse_address,
 )
 from hearthgate.wire.ports import PortRange, PortsInvalidError, read_ports
-
-_DNS_NAME = r"[A-Za-z0-9._-]+"
 
 
 def _read_address(value: object) -> str:
@@ -96,9 +94,9 @@ class RelaySettings:
     # The name or IP address by which homes reach this relay; port 443 unless it says.
     address: str | None = setting(_ADDRESS, None)
     # What the first home may use; by default home.ADDRESS, or a name made of the IP.
-    domain: str | None = setting(text(253, _DNS_NAME), None)
+    domain: str | None = setting(HOSTNAME, None)
     # Public DNS in which 203-0-113-5.SUFFIX is 203.0.113.5: names without a domain.
-    address_suffix: str = setting(text(200, _DNS_NAME), "sslip.io")
+    address_suffix: str = setting(HOSTNAME, "sslip.io")
     # Where hostnames have to point; told to homes, which check it. By default what the
     # address resolves to, as each home sees it.
     public_addresses: tuple[str, ...] = setting(_ADDRESSES, ())

@@ -1,10 +1,13 @@
 """Answers of a relay as tables in a terminal."""
 
+from collections.abc import Iterable
 import time
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from hearthgate.wire.names import describe_hostname
 
 _MINUTES_SHOWN_MAX = 120
 _HOURS_SHOWN_MAX = 72
@@ -19,20 +22,24 @@ def show_homes(answer: dict[str, Any]) -> None:
         table.add_row(
             home["name"],
             state,
-            "\n".join(home["domains"]),
+            _names(home["domains"]),
             _ports(home),
-            "\n".join(home["hostnames"]),
+            _names(home["hostnames"]),
         )
     for one in answer["invites"]:
         left_h = max(0, one["expires"] - time.time()) / 3600
         table.add_row(
             one["name"],
             f"invited, {left_h:.0f} h left",
-            "\n".join(one["domains"]),
+            _names(one["domains"]),
             _ports(one),
             "",
         )
     Console().print(table)
+
+
+def _names(names: Iterable[str], more: str = "") -> str:
+    return "\n".join(describe_hostname(name) + more for name in names)
 
 
 def _ports(home: dict[str, Any]) -> str:
@@ -46,7 +53,7 @@ def show_home(home: dict[str, Any]) -> None:
     table.add_row("State", _state(home))
     if home["state"] == "connected":
         table.add_row("From", f"{home['remote']}, Hearthgate {home['software']}")
-    table.add_row("Domains", "\n".join(f"{one} and below" for one in home["domains"]))
+    table.add_row("Domains", _names(home["domains"], " and below"))
     table.add_row("Ports", _ports(home) or "none")
     if home["state"] == "invited":
         Console().print(table)

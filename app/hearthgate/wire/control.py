@@ -36,11 +36,7 @@ from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     SESSION_ID_BYTES,
 )
-from hearthgate.wire.names import (
-    HOSTNAME_MAX,
-    HostnameInvalidError,
-    normalise_hostname,
-)
+from hearthgate.wire.names import HOSTNAME_MAX, HostnameInvalidError, fold_hostname
 from hearthgate.wire.ports import (
     PortRange,
     PortsInvalidError,
@@ -57,7 +53,7 @@ CHANNELS_MAX = 4096
 _ID_MAX = (1 << 53) - 1  # what every JSON reader keeps exact (RFC 8259 §6)
 SERIAL_MAX = _ID_MAX
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,256}")  # RFC 8555 §8.3: base64url
-# What normalise_hostname surely leaves as it is.
+# What fold_hostname surely leaves as it is.
 _PLAIN = re.compile(
     r"(?:(?!-)[a-z0-9-]{1,63}(?<!-)\.)+(?=[a-z0-9-]{1,63}\Z)[a-z][a-z0-9-]*(?<!-)"
 )
@@ -254,10 +250,10 @@ def _hostname(value: object) -> str:
     # Only A-labels come over the wire, so nobody can have us compute them.
     if not isinstance(value, str) or len(value) > HOSTNAME_MAX or not value.isascii():
         raise vol.Invalid("expected a hostname in lower-case A-labels")
-    if _PLAIN.fullmatch(value) and "xn--" not in value:
+    if _PLAIN.fullmatch(value):
         return value  # as nearly all are; a tenth of the time
     try:
-        name = normalise_hostname(value)
+        name = fold_hostname(value)
     except HostnameInvalidError as err:
         raise vol.Invalid("expected a hostname") from err
     if name != value:

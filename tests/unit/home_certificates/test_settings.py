@@ -42,7 +42,7 @@ def test_steps_are_phases() -> None:
     [
         ("home.example.com", True),
         ("xn--hxa.example.xn--p1ai", True),
-        ("a.b", False),
+        ("a.b", True),
         ("example", False),
         ("*.example.com", False),
         ("../../etc/passwd.com", False),

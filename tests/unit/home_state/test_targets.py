@@ -85,7 +85,7 @@ BAD = {
     "-nas": "no valid host",
     "nas..local": "no valid host",
     "a" * 64 + ".local": "no valid host",
-    "müller.local": "no valid host",
+    "müller.local": "no spelling that all programs know",
     "nas.local..": "no valid host",
     "*.local": "no valid host",
 }

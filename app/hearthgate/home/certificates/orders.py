@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection
 import datetime as dt
 from enum import StrEnum
 import logging
-import re
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.certificates import errors
@@ -26,14 +25,10 @@ from hearthgate.home.certificates.settings import AcmeSettings
 from hearthgate.home.certificates.state import Window
 from hearthgate.home.certificates.store import CertificateStore, Stored
 from hearthgate.home.model import Phase
+from hearthgate.wire.names import HostnameInvalidError, fold_hostname
 
 _LOGGER = logging.getLogger(__name__)
 _HOUR_S = 3600.0
-# Labels of RFC 1123, at least two, in lower case: what exposures use.
-_HOSTNAME = re.compile(
-    r"(?=.{4,253}\Z)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
-    r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])\Z"
-)
 
 
 class Step(StrEnum):
@@ -178,7 +173,10 @@ class Orders:
 
 def is_usable(hostname: str) -> bool:
     """Return whether this can be ordered, and safely be a file name too."""
-    return _HOSTNAME.match(hostname) is not None
+    try:
+        return fold_hostname(hostname) == hostname
+    except HostnameInvalidError:
+        return False
 
 
 def check_hostname(hostname: str) -> None:

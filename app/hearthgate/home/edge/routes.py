@@ -6,7 +6,7 @@ Everything that a user or the network named passes `checked` before it can reach
 configuration. It refuses; it never repairs. Reads no files.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import ipaddress
 import itertools
@@ -17,15 +17,8 @@ from typing import Final
 from hearthgate.home.edge.errors import EdgeRefusedError
 from hearthgate.home.model import Access, Scheme, Target
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT
+from hearthgate.wire.names import HostnameInvalidError, fold_hostname, normalise_host
 
-# RFC 1123 §2.1 labels, lower case; RFC 1035 §2.3.4 lengths. A label never has an
-# underscore, so our own section names, which have one, can never be taken.
-_LABEL: Final = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
-_HOSTNAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.ASCII)
-# Names on a home network are looser: underscores are common (RFC 2782 habits).
-_LAN_NAME: Final = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\Z", re.ASCII
-)
 # SHA-crypt only: every libcrypt of the last fifteen years knows it.
 _HASH: Final = re.compile(
     r"\$[56]\$(?:rounds=[0-9]{4,9}\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{43,86}\Z",
@@ -76,7 +69,9 @@ def is_address(host: str) -> bool:
 
 
 def _check(route: Route) -> None:
-    if not _HOSTNAME.match(route.hostname):
+    # A hostname never has an underscore, so our own section names, which have one, can
+    # never be taken.
+    if not _is_spelled(fold_hostname, route.hostname):
         raise EdgeRefusedError(reason=f"{route.hostname!r} is not a hostname")
     _check_target(route)
     _check_port(route.hostname, route.public_port)
@@ -88,15 +83,20 @@ def _check_target(route: Route) -> None:
     target = route.target
     if target.scheme not in (Scheme.HTTP, Scheme.HTTPS):
         raise EdgeRefusedError(reason=f"{route.hostname}: unknown scheme")
-    # Names of digits and dots would be taken for addresses by HAProxy.
-    looks_numeric = target.host.replace(".", "").isdigit()
-    if not is_address(target.host) and (
-        looks_numeric or not _LAN_NAME.match(target.host)
-    ):
+    # Names of digits and dots, which HAProxy would take for addresses, are none.
+    if not is_address(target.host) and not _is_spelled(normalise_host, target.host):
         raise EdgeRefusedError(
             reason=f"{route.hostname}: {target.host!r} is neither an address nor a name"
         )
     _check_port(route.hostname, target.port)
+
+
+def _is_spelled(normalise: Callable[[str], str], name: str) -> bool:
+    """Tell whether a name is one in the spelling that is compared."""
+    try:
+        return name.isascii() and normalise(name) == name
+    except HostnameInvalidError:
+        return False
 
 
 def _check_port(hostname: str, port: int) -> None:

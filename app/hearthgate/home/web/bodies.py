@@ -24,7 +24,11 @@ from hearthgate.home.web.errors import (
 )
 from hearthgate.home.web.facade import KEEP, AccessWish, ExposureWish, Keep
 from hearthgate.values import Secret
-from hearthgate.wire.names import HostnameInvalidError, normalise_hostname
+from hearthgate.wire.names import (
+    HostnameInvalidError,
+    fold_hostname,
+    normalise_hostname,
+)
 from hearthgate.wire.ports import PORT_MAX
 
 _BODY_SECONDS = 15
@@ -105,8 +109,10 @@ def _target(value: object) -> Target:
 
 
 def _hostname(value: object) -> str:
+    text = _text(1, 1024)(value)
     try:
-        return normalise_hostname(_text(1, 1024)(value))
+        # A-labels are judged by the home, which knows whether they are new.
+        return fold_hostname(text) if text.isascii() else normalise_hostname(text)
     except HostnameInvalidError as err:
         raise vol.Invalid(str(err).rstrip(".")) from err
 

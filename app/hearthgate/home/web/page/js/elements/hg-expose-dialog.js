@@ -4,7 +4,7 @@
 
 import { h } from "../dom.js";
 import { properties } from "../element.js";
-import { labelFor } from "../hostname.js";
+import { labelFor, shownHostname } from "../hostname.js";
 import { t } from "../i18n.js";
 import { trustNote } from "../local-trust.js";
 import { wish } from "../wish.js";
@@ -28,6 +28,7 @@ class HgExposeDialog extends HgDialog {
       relays: this.relays,
       taken: this.taken,
       hostname: service.exposure?.hostname ?? service.suggested_hostname ?? "",
+      shown: service.exposure?.hostname ? shownHostname(service.exposure) : "",
       suggestion: labelFor(service.name),
     });
     this.access = h("hg-access-fields");
@@ -51,7 +52,7 @@ class HgExposeDialog extends HgDialog {
     const { access } = this;
     const key = access.value ? "expose.sentence_protected" : "expose.sentence";
     this.sentence.textContent = t(key, { name: this.service.name });
-    this.address.textContent = this.hostname.mistake() ? "…" : `https://${this.hostname.value.hostname}`;
+    this.address.textContent = this.hostname.mistake() ? "…" : `https://${this.hostname.words}`;
   }
 
   check() {

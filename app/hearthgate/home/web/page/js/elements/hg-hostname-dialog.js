@@ -4,6 +4,7 @@
 
 import { h } from "../dom.js";
 import { properties } from "../element.js";
+import { shownHostname } from "../hostname.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
 import { HgDialog } from "./dialog.js";
@@ -20,13 +21,14 @@ class HgHostnameDialog extends HgDialog {
       relays: this.relays,
       taken: this.taken,
       hostname: exposure.hostname,
+      shown: shownHostname(exposure),
       relayId: exposure.relay_id,
     });
     const { label, input } = proxySetting(exposure);
     this.proxy = input;
     return [
       this.hostname,
-      h("p", { class: "secondary" }, t("hostname.old_ends", { hostname: exposure.hostname })),
+      h("p", { class: "secondary" }, t("hostname.old_ends", { hostname: shownHostname(exposure) })),
       label,
     ];
   }

@@ -1,9 +1,9 @@
 /**
  * A label, a domain that a relay granted, and what is wrong with them while typing.
  *
- * `relays` are the joined ones, `hostname` what to begin with, `taken` the hostnames that
- * other services have (hostname → name). Dispatches "input" as its fields do; `value` is
- * then { hostname, relay_id }.
+ * `relays` are the joined ones, `hostname` what to begin with, `shown` the same as people
+ * read it, `taken` the hostnames that other services have (hostname → name). Dispatches
+ * "input" as its fields do; `value` is then { hostname, relay_id }.
  */
 
 import { h, uniqueId } from "../dom.js";
@@ -15,7 +15,8 @@ class HgHostnameField extends HgElement {
   build() {
     const [id, domainId, errorId] = ["label", "domain", "wrong"].map(uniqueId);
     this.choices = grantedDomains(this.relays);
-    const begin = split(this.hostname, this.choices.map(({ domain }) => domain));
+    const domains = this.choices.map(({ domain }) => domain);
+    const begin = split(this.hostname, domains, this.shown || this.hostname);
     this.label = h("input", {
       type: "text", id, value: begin.label || this.suggestion, spellcheck: false,
       autocapitalize: "none", autocomplete: "off", "aria-describedby": errorId,
@@ -55,13 +56,19 @@ class HgHostnameField extends HgElement {
     };
   }
 
+  /** The hostname as people read it. */
+  get words() {
+    const choice = this.choices[Number(this.domain.value)];
+    return choice ? join(this.label.value, choice.shown) : "";
+  }
+
   /** A sentence that says what is wrong, or null. */
   mistake() {
     const choice = this.choices[Number(this.domain.value)];
     if (!choice) return t("hostname.no_domain");
     const key = mistake(this.label.value, choice.domain);
     if (key) return t(key);
-    const owner = this.taken.get(this.value.hostname);
+    const owner = this.taken.get(this.value.hostname) ?? this.taken.get(this.words);
     return owner ? t("hostname.taken", { name: owner }) : null;
   }
 
@@ -76,13 +83,13 @@ class HgHostnameField extends HgElement {
   }
 
   /** A domain that several relays grant needs the relay beside it. */
-  #describe({ domain, relay }) {
+  #describe({ domain, shown, relay }) {
     const alone = this.choices.filter((choice) => choice.domain === domain).length === 1;
-    return alone ? domain : `${domain} (${relay.host})`;
+    return alone ? shown : `${shown} (${relay.host})`;
   }
 }
 
 properties(HgHostnameField, {
-  relays: [], hostname: "", suggestion: "", relayId: null, taken: new Map(),
+  relays: [], hostname: "", shown: "", suggestion: "", relayId: null, taken: new Map(),
 });
 customElements.define("hg-hostname-field", HgHostnameField);

@@ -5,6 +5,7 @@
 import { HgElement, properties } from "../element.js";
 import { breakable, h, isWebAddress } from "../dom.js";
 import { day, t } from "../i18n.js";
+import { shownHostname } from "../hostname.js";
 import { isLive } from "../phases.js";
 import { icon } from "./hg-icon.js";
 
@@ -32,7 +33,8 @@ class HgPublicLink extends HgElement {
     else this.link.removeAttribute("href");
     // A port is typed into some program, which knows by itself what it speaks.
     const address = exposure.url.replace(/^(tcp|udp):\/\//, "");
-    const words = address.replace(/\/$/, "");
+    // As people read it; what is copied is what every program understands.
+    const words = address.replace(exposure.hostname, shownHostname(exposure)).replace(/\/$/, "");
     if (this.words.textContent !== words) this.words.replaceChildren(...breakable(words));
     this.copy.text = address;
     this.accessIcon.setAttribute("name", exposure.access ? "lock" : "web");

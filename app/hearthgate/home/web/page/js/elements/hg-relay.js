@@ -4,6 +4,7 @@
 
 import { h } from "../dom.js";
 import { HgElement, properties } from "../element.js";
+import { grantedDomains } from "../hostname.js";
 import { list, milliseconds, t } from "../i18n.js";
 import { wish } from "../wish.js";
 import { openDialog } from "./dialog.js";
@@ -50,7 +51,7 @@ class HgRelay extends HgElement {
   }
 
   update() {
-    const { host, name, state, domains, addresses, problem, sealed, rtt_ms: trip } = this.relay;
+    const { host, name, state, addresses, problem, sealed, rtt_ms: trip } = this.relay;
     const { text, color } = STATES[state] ?? STATES.connecting;
     this.host.textContent = host;
     this.dot.dataset.color = color;
@@ -59,7 +60,8 @@ class HgRelay extends HgElement {
     this.trip.textContent = this.trip.hidden ? "" : t("relay.trip", { time: milliseconds(trip) });
     this.sealed.hidden = state !== "connected" || !sealed;
     this.facts.replaceChildren(
-      ...domains.map((domain) => h("span", { class: "chip", dir: "ltr" }, `*.${domain}`)),
+      ...grantedDomains([this.relay]).map(({ shown }) =>
+        h("span", { class: "chip", dir: "ltr" }, `*.${shown}`)),
       h("span", {}, t("relay.known_as", { name, addresses: list(addresses) })));
     this.problem.level = state === "refused" ? "error" : "warning";
     this.problem.problem = state === "connected" ? null : this.#trouble(problem);

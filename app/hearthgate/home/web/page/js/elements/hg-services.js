@@ -7,6 +7,7 @@
 
 import { h, reconcile } from "../dom.js";
 import { HgElement, properties } from "../element.js";
+import { shownHostname } from "../hostname.js";
 import { t } from "../i18n.js";
 import { FILTER_FROM, inOrder, matches } from "../order.js";
 import { isLive } from "../phases.js";
@@ -45,7 +46,9 @@ class HgServices extends HgElement {
     const live = services.filter(({ exposure }) => isLive(exposure)).length;
     const taken = new Map(services
       .filter(({ exposure }) => exposure?.hostname)
-      .map(({ exposure, name }) => [exposure.hostname, name]));
+      .flatMap(({ exposure, name }) => [
+        [exposure.hostname, name], [shownHostname(exposure), name],
+      ]));
     this.summary.textContent = live
       ? t("services.live", { count: live, total: services.length }) : t("services.none_live");
     this.summary.hidden = !services.length;

@@ -5,6 +5,7 @@
  */
 
 import { h } from "../dom.js";
+import { shownHostname } from "../hostname.js";
 import { t } from "../i18n.js";
 import { wish } from "../wish.js";
 
@@ -28,7 +29,10 @@ export function serviceMenu(service, relays, mqtt) {
 /** `taken` without the service itself: its own hostname is free for it. */
 function takenByOthers({ service, taken }) {
   const others = new Map(taken);
-  if (service.exposure) others.delete(service.exposure.hostname);
+  if (service.exposure) {
+    others.delete(service.exposure.hostname);
+    others.delete(shownHostname(service.exposure));
+  }
   return others;
 }
 
