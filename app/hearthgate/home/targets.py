@@ -121,7 +121,7 @@ def _port(text: str) -> int:
 def _read_host(text: str) -> str:
     host = text.lower().removesuffix(".")
     address = _as_address(host)
-    return _name(host) if address is None else _usable(address)
+    return _name(text) if address is None else _usable(address)
 
 
 def _as_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
