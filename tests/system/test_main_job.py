@@ -310,6 +310,21 @@ async def test_a_hostname_can_be_changed_while_it_is_on(
         assert await is_refused(scene, name_of(shed))
 
 
+async def test_a_hostname_may_have_letters_of_another_language(
+    scene: Scene, other_web: WebService, api: Api
+) -> None:
+    """As IDNA 2008 has it: 2003 would make `strasse` of it, on some of the way."""
+    typed, sent = f"Straße.{DOMAIN}", f"xn--strae-oqa.{DOMAIN}"
+    async with exposed(scene, other_web.url, "Street") as street:
+        await scene.pebble.set_a_async(sent, [LOOPBACK])
+        moved = (await api.expose(street["id"], hostname=typed))["exposure"]
+        assert (moved["hostname"], moved["hostname_shown"]) == (sent, typed.lower())
+        assert (await scene.visit(sent)).status == 200
+        assert await is_refused(scene, f"strasse.{DOMAIN}")
+        with pytest.raises(ApiError, match="has signs that no hostname may have"):
+            await api.expose(street["id"], hostname=f"💩.{DOMAIN}")
+
+
 async def test_removing_a_service_takes_it_off(
     scene: Scene, other_web: WebService
 ) -> None:

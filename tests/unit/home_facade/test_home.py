@@ -38,6 +38,7 @@ from hearthgate.home.tunnels import Tunnels
 from hearthgate.home.web.facade import KEEP, ExposureWish, Json
 from hearthgate.home.web.feed import Feed
 from hearthgate.store import StateNotWritableError
+from hearthgate.wire.names import HostnameInvalidError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
 
 CODE = write_pairing_code(
@@ -198,6 +199,22 @@ async def test_more_exposures_than_can_be_kept_are_refused_in_words(
         await stage.home.set_exposure("found", WISH)
     changed = await stage.home.set_exposure("s-3", replace(WISH, enabled=False))
     assert changed["exposure"]
+
+
+async def test_a_hostname_of_older_rules_stays_but_no_other_becomes_one(
+    stage: Stage,
+) -> None:
+    """IDNA 2003, by which 0.1.0 read names, allowed emoji."""
+    old = "xn--ls8h.home.example.com"
+    service = Service("s-1", "S", Origin.MANUAL, TARGET, "web")
+    public = replace(exposure(1), hostname=old)
+    await stage.put(HomeState((relay(1),), (service,), (public,)))
+    wish = replace(WISH, hostname=old)
+    shown = await stage.home.set_exposure("s-1", wish)
+    assert isinstance(shown["exposure"], dict)
+    assert shown["exposure"]["hostname"] == shown["exposure"]["hostname_shown"] == old
+    with pytest.raises(HostnameInvalidError):
+        await stage.home.set_exposure("s-1", replace(wish, hostname=f"xn--a.{old}"))
 
 
 async def test_what_is_discovered_and_cannot_be_stored_is_refused_in_words(

@@ -193,6 +193,26 @@ async def test_a_grant_never_covers_the_relay_itself(registry: Registry) -> None
     await registry.invite("cottage", ("home.relay.example.com",), DAY_S)
 
 
+async def test_a_domain_is_read_by_idna_2008(registry: Registry) -> None:
+    await registry.invite("cottage", ("Straße.example",), DAY_S)
+    assert registry.invites[0].domains == ("xn--strae-oqa.example",)
+    for domain in ("💩.example", "xn--ls8h.example", "xn--a.example"):
+        with pytest.raises(HostnameInvalidError):
+            await registry.invite("barn", (domain,), DAY_S)
+
+
+async def test_a_domain_of_older_rules_stays_and_can_be_taken_away(
+    path: Path, clock: Clock
+) -> None:
+    old = ("xn--ls8h.example", "strasse.example")
+    home = Home("0" * 64, "cottage", old, 0)
+    open_store(path).write(Registered((home,)))
+    registry = open_registry(path, clock)
+    assert registry.holder("a.xn--ls8h.example") == home
+    kept = await registry.grant("cottage", (old[0],), NO_PORTS, remove=True)
+    assert kept.domains == (old[1],)
+
+
 @pytest.mark.parametrize("domain", ["", "localhost", "203.0.113.5", "*.example.com"])
 async def test_a_domain_is_a_hostname(registry: Registry, domain: str) -> None:
     with pytest.raises(HostnameInvalidError):
