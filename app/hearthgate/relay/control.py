@@ -358,7 +358,7 @@ def read_pairing(raw: bytes) -> tuple[bytes, str]:
         body: Any = _PAIR_BODY(json.loads(raw))
         return base64.b64decode(body["secret"], validate=True), body["request"]
     except (ValueError, binascii.Error, RecursionError, vol.Invalid) as err:
-        raise RequestInvalidError(reason=str(err)) from err
+        raise RequestInvalidError(reason=str(err)[:200]) from err
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:

@@ -465,4 +465,5 @@ def read_message(text: str) -> Message:
         known = {name: data[name] for name in names if name in data}
         return made(**_VALIDATORS[kind](known))
     except vol.Invalid as err:
-        raise ControlMessageError(reason=f"{kind}: {err}") from err
+        # The error names fields, which may be texts of the other side.
+        raise ControlMessageError(reason=f"{kind}: {str(err)[:200]}") from err

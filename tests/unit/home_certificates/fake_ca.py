@@ -39,6 +39,7 @@ class Refusal:
     headers: dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     raw: str | None = None  # send this body instead, as HTML
+    packed: bool = False  # by gzip, asked for or not
 
 
 class FakeCa:
@@ -235,12 +236,15 @@ def _unbase64(text: str) -> bytes:
 
 def _refused(refusal: Refusal) -> web.Response:
     if refusal.raw is not None:
-        return web.Response(
+        answer = web.Response(
             text=refusal.raw,
             status=refusal.status,
             content_type="text/html",
             headers=refusal.headers,
         )
+        if refusal.packed:
+            answer.enable_compression(web.ContentCoding.gzip)
+        return answer
     body = {"type": f"{ACME_ERROR}{refusal.kind}", "detail": refusal.detail}
     return web.json_response(
         {**body, **refusal.extra},

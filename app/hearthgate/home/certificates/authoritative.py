@@ -14,6 +14,8 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
+from hearthgate.home.certificates.small_answers import small_answers
+
 # A chain of aliases this long is a mistake, and costs four questions a link.
 _ALIASES_MAX = 5
 # One that answers is enough; asking all of them would take long if the network is bad.
@@ -47,15 +49,24 @@ async def _servers(
     name: dns.name.Name, system: dns.asyncresolver.Resolver, port: int
 ) -> dns.asyncresolver.Resolver:
     """Return a resolver that asks the name servers of the zone of name."""
-    zone = await dns.asyncresolver.zone_for_name(name, resolver=system)
-    listed = await system.resolve(zone, dns.rdatatype.NS, search=False)
+    zone = await dns.asyncresolver.zone_for_name(
+        name, resolver=system, backend=small_answers()
+    )
+    listed = await system.resolve(
+        zone, dns.rdatatype.NS, search=False, backend=small_answers()
+    )
     asked = dns.asyncresolver.Resolver(configure=False)
     asked.flags = 0  # no recursion: these servers know, or do not
     for one in list(listed)[:_SERVERS_MAX]:
-        found = await system.resolve(one.target, dns.rdatatype.A, search=False)
+        found = await system.resolve(
+            one.target, dns.rdatatype.A, search=False, backend=small_answers()
+        )
         asked.nameservers = [
             *asked.nameservers,
-            *(dns.nameserver.Do53Nameserver(a.address, port) for a in found),
+            *(
+                dns.nameserver.Do53Nameserver(a.address, port)
+                for a in list(found)[:_SERVERS_MAX]
+            ),
         ]
     return asked
 
@@ -68,7 +79,11 @@ async def _ask(
     """Return the addresses, and where aliases led, else the name itself."""
     try:
         answer = await servers.resolve(
-            name, kind, search=False, raise_on_no_answer=False
+            name,
+            kind,
+            search=False,
+            raise_on_no_answer=False,
+            backend=small_answers(),
         )
     except dns.resolver.NXDOMAIN as err:
         return frozenset(), err.canonical_name

@@ -22,6 +22,8 @@ from hearthgate.home.certificates.state import Window
 # Server answers to `replaces` that mean: order again without it.
 _REPLACES_REFUSED = frozenset({"alreadyReplaced", "malformed"})
 
+_AUTHORIZATIONS_MAX = 4  # one per name, and we order one name
+
 
 class NewOrder(messages.NewOrder):
     """A new order that may say which certificate it replaces."""
@@ -160,6 +162,8 @@ class Client(ClientV2):
         body = _order(response)
         if not body.authorizations or not body.finalize:
             raise AnswerUnfitError("the order has no authorization")
+        if len(body.authorizations) > _AUTHORIZATIONS_MAX:
+            raise AnswerUnfitError("the order has too many authorizations")
         return messages.OrderResource(
             body=body,
             uri=response.headers["Location"],

@@ -25,6 +25,7 @@ import dns.resolver
 
 from hearthgate.home.certificates import errors
 from hearthgate.home.certificates.authoritative import find_addresses
+from hearthgate.home.certificates.small_answers import small_answers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -114,6 +115,7 @@ class DnsCheck:
                     kind,
                     search=False,
                     lifetime=self._question_s,
+                    backend=small_answers(),
                 )
             )
         except (dns.resolver.NoAnswer, dns.resolver.NXDOMAIN):

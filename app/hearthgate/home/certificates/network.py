@@ -28,6 +28,8 @@ from urllib3.connection import HTTPSConnection
 from hearthgate import __version__
 from hearthgate.home.certificates.settings import AcmeLimits
 
+_ANSWER_MAX_BYTES = 256 * 1024  # a chain has 5 KB, see PEM_MAX_BYTES
+_PIECE_BYTES = 16 * 1024
 _USER_AGENT = f"hearthgate/{__version__}"
 
 
@@ -78,12 +80,33 @@ class _Sockets:
                 self._connections.pop().close()
 
 
+class AnswerTooLongError(ValueError):
+    """Raise if an answer is longer than any certificate with its chain."""
+
+
 class _Adapter(HTTPAdapter):
-    """Tell the sockets of every connection."""
+    """Tell the sockets of every connection, and bound what comes over them."""
 
     def __init__(self, sockets: _Sockets) -> None:
         self._sockets = sockets
         super().__init__()
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        *args: Any,  # noqa: ANN401 (of requests)
+        **kwargs: Any,  # noqa: ANN401
+    ) -> requests.Response:
+        """Read the answer here: requests itself would read without end."""
+        response = super().send(request, *args, **kwargs)
+        content = bytearray()
+        for piece in response.iter_content(_PIECE_BYTES):
+            content += piece
+            if len(content) > _ANSWER_MAX_BYTES:
+                response.close()
+                raise AnswerTooLongError(f"it has more than {_ANSWER_MAX_BYTES} bytes")
+        response._content = bytes(content)  # noqa: SLF001 - there is no other way in
+        return response
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (of requests)
         super().init_poolmanager(*args, **kwargs)
@@ -114,6 +137,8 @@ class Network(ClientNetwork):
         self._tries = limits.nonce_tries
         self._sockets = _Sockets()
         self.session.mount("https://", _Adapter(self._sockets))
+        # Packed, a few bytes could stand for many.
+        self.session.headers["Accept-Encoding"] = "identity"
         # A clear-text hop would be a redirect by someone on the path.
         del self.session.adapters["http://"]
         self.retry_after: str | None = None  # as the last answer said it

@@ -29,11 +29,14 @@ ANSWER_EXCEPTIONS = (
     KeyError,
     TypeError,
     AttributeError,
+    RecursionError,  # what is nested without end
 )
 
 # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
 _VERIFY_TIME = frozenset({9, 10})
 _SERVER_FAULT = 500
+_SUBPROBLEMS_MAX = 10
+_PROBLEM_CHARS_MAX = 2000
 
 _PORT_80 = (
     "Port 80 of your relay must be open to the whole Internet: check the firewall of "
@@ -51,13 +54,20 @@ _PROOF_ADVICE = {
 
 
 def problem_text(problem: messages.Error) -> str:
-    """Return the authority's own words: detail and type, with each subproblem."""
-    words = problem.detail or problem.title or problem.description or "no reason given"
-    text = f"{words} ({_kind(problem)})"
-    for part in problem.subproblems or ():
+    """Return the authority's own words: detail and type, with its subproblems.
+
+    As much of them as a person reads; RFC 8555 §6.7.1 has one level of subproblems.
+    """
+    text = _words(problem)
+    for part in (problem.subproblems or ())[:_SUBPROBLEMS_MAX]:
         name = f"{part.identifier.value}: " if part.identifier else ""
-        text += f"; {name}{problem_text(part)}"
-    return text
+        text += f"; {name}{_words(part)}"
+    return text[:_PROBLEM_CHARS_MAX]
+
+
+def _words(problem: messages.Error) -> str:
+    words = problem.detail or problem.title or problem.description or "no reason given"
+    return f"{words} ({_kind(problem)})"
 
 
 def translate(

@@ -136,8 +136,8 @@ async def _ask(code: PairingCode, request: str) -> dict[str, Any]:
             checked: dict[str, Any] = _ANSWER(answer)
             return checked
         error = _REFUSAL(answer)["error"]
-    except (ValueError, vol.Invalid) as err:
-        raise RelayAnswerError(relay=code.address, reason=str(err)) from err
+    except (ValueError, RecursionError, vol.Invalid) as err:
+        raise RelayAnswerError(relay=code.address, reason=str(err)[:200]) from err
     raise RelayRefusedError(**quoted(**error))
 
 
