@@ -14,10 +14,12 @@ import pytest
 
 from hearthgate.home.discovery import Discovery, DiscoveryLimits, DiscoverySettings
 from hearthgate.home.model import Scheme, Service, Target
+from tests.harness.hearthgate import HomeProcess
 from tests.harness.webservice import self_signed
 from tests.unit.home_discovery.test_images import SVG
 
 MIB = 1024 * 1024
+PATIENCE_S = 100.0
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 NOT_HTTP = "{} answers, but not with HTTP."
@@ -160,6 +162,35 @@ async def test_an_icon_in_the_page_itself_is_bounded_too(discovery: Discovery) -
     async with listening(Device(head + body, b"")) as target:
         probe = await discovery.probe(target)
     assert (probe.title, probe.icon) == ("Attic", None)
+
+
+async def test_an_agent_answers_its_api_while_devices_send_what_costs_most() -> None:
+    """Each of these pages, icons or answers stopped version 0.1.0 for minutes."""
+    page = OK + b"Content-Length: 262144\r\n\r\n"
+    svg = SVG.replace(b"<path", b"<style>" + b"url(" + b" " * 90_000 + b"</style><path")
+    icon = b"<link rel=icon href='data:image/svg+xml," + svg + b"'>"
+    devices = [
+        Device(page + b"<a" * 131_072, b""),
+        Device(OK + b"Content-Length: %d\r\n\r\n" % len(icon) + icon, b""),
+        Device(OK + b"Content-Type: text/html; charset=" + b" " * 8000, b"\r\n"),
+        Device(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ]
+    async with contextlib.AsyncExitStack() as stack:
+        targets = [await stack.enter_async_context(listening(one)) for one in devices]
+        home = stack.enter_context(HomeProcess())
+        api = await stack.enter_async_context(home.api())
+        for number, target in enumerate(targets):
+            body = {"name": f"Device {number}", "url": target.url}
+            await api.call("POST", "services", body)
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                found = (await api.state())["services"]
+                services = sorted(found, key=lambda one: str(one["name"]))
+                if all(one["reachable"] is not None for one in services):
+                    break
+                await asyncio.sleep(0.1)
+        assert [one["reachable"] for one in services] == [True, True, True, False]
+        assert services[-1]["problem"] == NOT_HTTP.format(targets[-1].authority)
 
 
 async def test_a_device_does_not_choose_how_large_the_numbers_are_to_compute_with(

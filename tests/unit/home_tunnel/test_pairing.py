@@ -29,6 +29,7 @@ class PairingRelay:
         self.secrets: list[bytes] = []
         self.loses_answers = False
         self.refusal: dict[str, object] | None = None
+        self.raw = ""  # send this instead
         self.port = 0
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -36,6 +37,8 @@ class PairingRelay:
         self.secrets.append(base64.b64decode(body["secret"]))
         if self.loses_answers and request.transport is not None:
             request.transport.close()
+        if self.raw:
+            return web.Response(text=self.raw, content_type="application/json")
         if self.refusal is not None:
             return web.json_response({"error": self.refusal}, status=409)
         signed = self.keys.sign(body["request"], "cottage")
@@ -118,6 +121,14 @@ async def test_a_refusal_with_nonsense_for_fields_is_no_answer(
     relay: PairingRelay, tmp_path: Path, fields: object
 ) -> None:
     relay.refusal = {**InviteUsedError(home="attic").as_dict(), "fields": fields}
+    with pytest.raises(RelayAnswerError):
+        await pair(write_pairing_code(relay.code), tmp_path / "relays")
+
+
+async def test_an_answer_that_is_nested_without_end_is_no_answer(
+    relay: PairingRelay, tmp_path: Path
+) -> None:
+    relay.raw = "[" * 20_000
     with pytest.raises(RelayAnswerError):
         await pair(write_pairing_code(relay.code), tmp_path / "relays")
 

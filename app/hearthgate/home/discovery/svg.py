@@ -25,7 +25,7 @@ _SVG = "http://www.w3.org/2000/svg"
 _NAME = r"[A-Za-z_][A-Za-z0-9_.-]*+(?::[A-Za-z_][A-Za-z0-9_.-]*+)?+"
 _BLANK = r"[\t\n\r ]"
 _ENTITY = r"&(?:amp|lt|gt|quot|apos);"
-_VALUE = rf"(?:\"(?:[^\"<&]|{_ENTITY})*+\"|'(?:[^'<&]|{_ENTITY})*+')"
+_VALUE = rf"(?:\"(?:[^\"<&]++|{_ENTITY})*+\"|'(?:[^'<&]++|{_ENTITY})*+')"
 _PROLOG = re.compile(
     rf"(?:<\?xml{_BLANK}++version{_BLANK}*+={_BLANK}*+[\"']1\.0[\"']"
     rf"(?:{_BLANK}++encoding{_BLANK}*+={_BLANK}*+[\"'](?:utf-8|us-ascii)[\"'])?+"
@@ -33,9 +33,9 @@ _PROLOG = re.compile(
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
-    rf"(?P<text>(?:[^<&]|{_ENTITY})++)"
-    r"|<!--(?P<comment>(?:[^-]|-(?!-))*+)-->"
-    r"|<!\[CDATA\[(?P<data>(?:[^\]]|\](?!\]>))*+)\]\]>"
+    rf"(?P<text>(?:[^<&]++|{_ENTITY})++)"
+    r"|<!--(?P<comment>(?:[^-]++|-(?!-))*+)-->"
+    r"|<!\[CDATA\[(?P<data>(?:[^\]]++|\](?!\]>))*+)\]\]>"
     rf"|<!DOCTYPE{_BLANK}++(?P<doctype>svg(?:{_BLANK}++(?:PUBLIC{_BLANK}++{_VALUE}|SYSTEM)"
     rf"{_BLANK}++{_VALUE})?+){_BLANK}*+>"
     rf"|</(?P<end>{_NAME}){_BLANK}*+>"
