@@ -39,7 +39,7 @@ V = TypeVar("V")
 # It answers from memory, but the machine may be busy with a backup or an update.
 DEADLINE_S = 15.0
 # /supervisor/info of a house with a hundred add-ons is about 50 KB.
-_ANSWER_MAX_BYTES = 1024 * 1024
+_ANSWER_MAX_BYTES = 4 * 1024 * 1024
 # Core lists every entity in one message, but we never ask for that.
 _MESSAGE_MAX_BYTES = 1024 * 1024
 
