@@ -38,7 +38,7 @@ from hearthgate.home.errors import (
 )
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder
-from hearthgate.home.grant import check_grant
+from hearthgate.home.grant import check_grant, check_new
 from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.home_store import HomeStore
@@ -61,7 +61,6 @@ from hearthgate.home.views import (
 )
 from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
 from hearthgate.home.web.feed import Feed, Subscription
-from hearthgate.wire.names import normalise_hostname
 from hearthgate.wire.pairing import read_pairing_code
 from hearthgate.wire.ports import NO_PORTS, Protocol
 
@@ -340,12 +339,7 @@ class Home:
         relay_id = self._relay_for(wish, old)
         if not service.target.scheme.is_web:
             return await self._set_forward(service, wish, old, relay_id)
-        hostname = wish.hostname or (old.hostname if old else None)
-        hostname = hostname or self._suggestion(service, relay_id)
-        if hostname is None:
-            raise NoHostnameError
-        if old is None or hostname != old.hostname:
-            normalise_hostname(hostname)  # a stored one may be older than the rules
+        hostname = self._hostname_for(service, wish, old, relay_id)
         if wish.enabled:
             self._check_hostname(hostname, relay_id)
         access = await _access(wish, old)
@@ -513,6 +507,21 @@ class Home:
         if not state.relays:
             raise NoRelayError
         return state.relays[0].id
+
+    def _hostname_for(
+        self, service: Service, wish: ExposureWish, old: Exposure | None, relay_id: str
+    ) -> str:
+        """Return what is wished for, what there is, or a suggestion.
+
+        Raises NoHostnameError, HostnameInvalidError.
+        """
+        kept = old.hostname if old else None
+        hostname = wish.hostname or kept or self._suggestion(service, relay_id)
+        if hostname is None:
+            raise NoHostnameError
+        if hostname != kept:
+            check_new(hostname, self._domains(relay_id))
+        return hostname
 
     def _check_hostname(self, hostname: str, relay_id: str) -> None:
         """Refuse what the relay would refuse, as far as it has said."""
