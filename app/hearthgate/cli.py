@@ -17,6 +17,7 @@ import click
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
+from hearthgate.terminal import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,5 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
     try:
         hearthgate.main(arguments, prog_name="hearthgate")
     except HearthgateError as err:
-        click.secho(str(err), fg="red", bold=True, err=True)
-        if err.advice:
-            click.echo(err.advice, err=True)
+        say_error(str(err), err.advice)
         sys.exit(1)

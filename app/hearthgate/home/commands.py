@@ -18,15 +18,16 @@ from aiohttp import (
     UnixConnector,
 )
 import click
-from rich.console import Console
-from rich.table import Table
 import uvloop
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.agent import agent_socket, serve
 from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
 from hearthgate.log import set_up_log
+from hearthgate.plain_table import PlainTable
 from hearthgate.settings import load_settings
+from hearthgate.terminal import say
+from hearthgate.visible import visible
 
 _REQUEST_TIMEOUT_S = 60.0
 _OFF_DEADLINE_S = 30.0  # a second is usual; the relay may be slow to answer
@@ -142,7 +143,8 @@ def pair(
     if as_json:
         click.echo(json.dumps(relay))
     else:
-        click.echo(f"Joined the relay {relay['host']} as “{relay['name']}”.")
+        host, name = visible(relay["host"]), visible(relay["name"])
+        say(f"Joined the relay {host} as “{name}”.")
 
 
 @commands.command()
@@ -155,22 +157,21 @@ def status(*, data: str | None, settings: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(state))
         return
-    console = Console()
-    relays = Table("Relay", "State", "Domains")
+    relays = PlainTable("Relay", "State", "Domains")
     for relay in state["relays"]:
         problem = relay["problem"]["message"] if relay["problem"] else ""
         relays.add_row(
             relay["host"],
             f"{relay['state']} {problem}".strip(),
-            "\n".join(relay["domains"]),
+            relay["domains"],
         )
-    services = Table("Service", "Id", "Address", "Public")
+    services = PlainTable("Service", "Id", "Address", "Public")
     for service in state["services"]:
         services.add_row(
             service["name"], service["id"], service["url"], _public(service["exposure"])
         )
-    console.print(relays)
-    console.print(services)
+    relays.show()
+    services.show()
 
 
 def _public(exposure: dict[str, Any] | None) -> str:
@@ -196,10 +197,8 @@ def expose(
     if hostname is not None:
         body["hostname"] = hostname
     service = _set_exposure(_load(settings, data=data), service_id, body)
-    click.echo(
-        f"{service['name']} will be at {service['exposure']['url']}; see how far it "
-        "is with: hearthgate home status"
-    )
+    name, url = visible(service["name"]), visible(service["exposure"]["url"])
+    say(f"{name} will be at {url}; see how far it is with: hearthgate home status")
 
 
 @commands.command()
@@ -211,7 +210,7 @@ def hide(*, data: str | None, settings: str | None, service_id: str) -> None:
     loaded = _load(settings, data=data)
     service = _set_exposure(loaded, service_id, {"enabled": False})
     _wait_until_off(loaded, service)
-    click.echo(f"{service['name']} is off.")
+    say(f"{visible(service['name'])} is off.")
 
 
 def _wait_until_off(settings: HomeSettings, service: dict[str, Any]) -> None:

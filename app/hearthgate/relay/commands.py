@@ -31,7 +31,9 @@ from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
 from hearthgate.store import lock_folder
+from hearthgate.terminal import say
 from hearthgate.values import read_duration
+from hearthgate.visible import visible
 from hearthgate.wire.names import describe_hostname
 
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
@@ -141,7 +143,7 @@ def invite(
         made["expires"],
         ports_of(made),
     )
-    click.echo(invitation_text(invitation))
+    say(invitation_text(invitation))
 
 
 def _lifetime_s(text: str) -> int:
@@ -212,7 +214,9 @@ def grant(
         return
     held = ", ".join(map(describe_hostname, home["domains"])) or "no domain"
     ports = ports_of(home)
-    click.echo(f"The home {name} may use {held}{f' and ports {ports}' * bool(ports)}.")
+    say(
+        f"The home {visible(name)} may use {held}{f' and ports {ports}' * bool(ports)}."
+    )
 
 
 @commands.command()
@@ -251,9 +255,9 @@ def revoke(data: str | None, settings: str | None, name: str, *, as_json: bool) 
     if as_json:
         click.echo(json.dumps(answer))
     elif answer["was_paired"]:
-        click.echo(f"The home {name} is removed and cannot come back without a code.")
+        say(f"The home {visible(name)} is removed and cannot come back without a code.")
     else:
-        click.echo(f"The pairing code for {name} does not work any more.")
+        say(f"The pairing code for {visible(name)} does not work any more.")
 
 
 @commands.command()
@@ -276,8 +280,8 @@ def health(data: str | None, settings: str | None) -> None:
     """Say whether the relay on this machine answers; for health checks."""
     problem = ask_health(_load(settings, data=data).data / SOCKET_NAME, HEALTH_PATH)
     if problem is not None:
-        raise click.ClickException(problem)
-    click.echo("The relay answers.")
+        raise click.ClickException(visible(problem))
+    say("The relay answers.")
 
 
 _Direct = Callable[[Operations], Any]

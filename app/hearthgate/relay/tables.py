@@ -4,9 +4,7 @@ from collections.abc import Iterable
 import time
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from hearthgate.plain_table import PlainTable
 from hearthgate.wire.names import describe_hostname
 
 _MINUTES_SHOWN_MAX = 120
@@ -16,7 +14,7 @@ _STEP = 1000  # from one unit of bytes to the next
 
 def show_homes(answer: dict[str, Any]) -> None:
     """Print homes and unused codes."""
-    table = Table("Home", "State", "Domains", "Ports", "Published")
+    table = PlainTable("Home", "State", "Domains", "Ports", "Published")
     for home in answer["homes"]:
         state = "connected" if home["connected"] else "away"
         table.add_row(
@@ -35,20 +33,20 @@ def show_homes(answer: dict[str, Any]) -> None:
             _ports(one),
             "",
         )
-    Console().print(table)
+    table.show()
 
 
-def _names(names: Iterable[str], more: str = "") -> str:
-    return "\n".join(describe_hostname(name) + more for name in names)
+def _names(names: Iterable[str], more: str = "") -> list[str]:
+    return [describe_hostname(name) + more for name in names]
 
 
-def _ports(home: dict[str, Any]) -> str:
-    return "\n".join(f"{kind} {one}" for kind in ("tcp", "udp") for one in home[kind])
+def _ports(home: dict[str, Any]) -> list[str]:
+    return [f"{kind} {one}" for kind in ("tcp", "udp") for one in home[kind]]
 
 
 def show_home(home: dict[str, Any]) -> None:
     """Print all about one home, or about its unused code."""
-    table = Table(show_header=False)
+    table = PlainTable()
     table.add_row("Home", home["name"])
     table.add_row("State", _state(home))
     if home["state"] == "connected":
@@ -56,14 +54,14 @@ def show_home(home: dict[str, Any]) -> None:
     table.add_row("Domains", _names(home["domains"], " and below"))
     table.add_row("Ports", _ports(home) or "none")
     if home["state"] == "invited":
-        Console().print(table)
+        table.show()
         return
     paired = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(home["paired_at"]))
     table.add_row("Paired", paired)
     table.add_row("Channels parked", str(home["parked"]))
     table.add_row("Visitors now", f"{home['visitors']}, {home['waiting']} waiting")
-    Console().print(table)
-    names = Table("Published", "Visitors", "To home", "To visitors")
+    table.show()
+    names = PlainTable("Published", "Visitors", "To home", "To visitors")
     for one in home["traffic"]:
         names.add_row(
             one["hostname"],
@@ -71,7 +69,7 @@ def show_home(home: dict[str, Any]) -> None:
             _bytes(one["to_home"]),
             _bytes(one["to_visitor"]),
         )
-    Console().print(names)
+    names.show()
 
 
 def _state(home: dict[str, Any]) -> str:
@@ -102,10 +100,10 @@ def _bytes(count: float) -> str:
 
 def show_status(answer: dict[str, Any]) -> None:
     """Print what a relay is doing."""
-    table = Table(show_header=False)
+    table = PlainTable()
     table.add_row("Software", answer["software"])
     table.add_row("Address", answer["address"] or "not known")
-    table.add_row("Public addresses", "\n".join(answer["addresses"]) or "not known")
+    table.add_row("Public addresses", answer["addresses"] or "not known")
     table.add_row("Running for", _span(time.time() - answer["started"]))
     table.add_row("Homes connected", f"{answer['connected']} of {answer['homes']}")
     table.add_row("Hostnames published", str(answer["hostnames"]))
@@ -119,4 +117,4 @@ def show_status(answer: dict[str, Any]) -> None:
         table.add_row("First byte", f"half below {half:g} s, 99 % below {most:g} s")
     for cause, count in sorted(answer["refused"].items()):
         table.add_row(f"Refused: {cause}", str(count))
-    Console().print(table)
+    table.show()
