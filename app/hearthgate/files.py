@@ -1,9 +1,15 @@
-"""Write private files whole or not at all, and own a folder.
+"""Read and write files of our own folder: whole, private, and never through a link.
 
     data ──▶ temporary file in the same folder, mode 0600, fsync ──rename──▶ path
 
 A reader sees the old file or the new one, never a part, also after a power cut. The
 mode is there from the first moment, so no other user can open a key in between.
+
+What lies in the folder may come from a backup that somebody else has made. So nothing
+is opened, changed or removed through a symbolic link, neither the file nor the folder
+that it is in, and only regular files are read: a device or a named pipe is not even
+opened. Folders are made and checked by `hearthgate.folders`; a path given here is in
+one of them.
 
 Knows nothing of what it writes. All of it blocks: run it in a thread.
 """
@@ -11,7 +17,6 @@ Knows nothing of what it writes. All of it blocks: run it in a thread.
 from collections.abc import Iterator
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 from pathlib import Path
@@ -24,10 +29,17 @@ from hearthgate.errors import HearthgateError
 
 _LOGGER = logging.getLogger(__name__)
 
-_TEMPORARY_SUFFIX = ".hgtmp"  # ours alone, so that sweeping cannot hit a user's file
-_LOCK_NAME = ".hearthgate.lock"
-# What open() says when the path leads to something that is no file with content.
-_NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
+TEMPORARY_SUFFIX = ".hgtmp"  # ours alone, so that sweeping cannot hit a user's file
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 class StateError(HearthgateError):
@@ -54,40 +66,64 @@ class StateNotWritableError(StateError):
     status = 507
 
 
-class DataFolderInUseError(StateError):
-    """Raise if another process owns the data folder."""
+class NotOursError(StateError):
+    """Raise if something else is where a file, folder or socket of ours belongs."""
 
-    code = "data_folder_in_use"
-    message = "Another Hearthgate (process {process}) is using {folder}."
-    hint = "Stop it first, or give this one its own data folder."
+    code = "not_ours"
+    message = "{path} is {found}, where Hearthgate keeps {wanted} of its own."
+    hint = "Move it away and start Hearthgate again. What it leads to was not touched."
 
 
 class NotAFileError(Exception):
-    """Raise if a path leads to a folder, a device, a loop or to too much content."""
+    """Raise if a path leads to a folder, a device, a link or to too much content."""
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes, *, lasting: bool = True) -> None:
     """Replace path by data, all or nothing, readable by the owner only.
 
     The folder must exist (see private_folder). A symbolic link is replaced, not
-    followed. Raises StateNotWritableError with the old file intact.
+    followed. lasting: it outlives a power cut, for which the disk is waited for. Raises
+    StateNotWritableError with the old file intact.
     """
-    with Temporary(path, data) as temporary:
+    with Temporary(path, data, lasting=lasting) as temporary:
         temporary.replace()
 
 
-def private_folder(path: Path) -> Path:
-    """Make a folder and its parents with mode 0700 unless they exist; return it.
+@contextlib.contextmanager
+def open_folder(path: Path) -> Iterator[int]:
+    """Give a descriptor of a folder of ours, by which its files are reached.
 
-    Raises StateNotWritableError.
+    Raises NotOursError if it is a link or no folder, OSError for all else.
     """
-    missing = [one for one in (path, *path.parents) if not one.is_dir()]
     try:
-        for one in reversed(missing):
-            one.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, _FOLDER)
     except OSError as err:
-        raise StateNotWritableError(path=path, reason=_reason(err)) from err
-    return path
+        if err.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        # A link says "not a folder" here. The path may also go through a file.
+        info = status_of(path)
+        if info is None or stat.S_ISDIR(info.st_mode):
+            raise
+        raise NotOursError(
+            path=path, found=kind_of(info.st_mode), wanted="a folder"
+        ) from err
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Return what the system knows of the thing at path, be it a link, or None."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file of this mode is, in words."""
+    return next((name for is_one, name in _KINDS if is_one(mode)), "something unknown")
 
 
 class Temporary:
@@ -97,20 +133,25 @@ class Temporary:
     replaced; leaving removes it if it was not needed.
     """
 
-    def __init__(self, path: Path, data: bytes) -> None:
+    def __init__(self, path: Path, data: bytes, *, lasting: bool = True) -> None:
         """Remember what to write; touch nothing yet."""
         self._path = path
         self._data = data
-        self._temporary = path.with_name(
-            f".{path.name[:100]}.{secrets.token_hex(8)}{_TEMPORARY_SUFFIX}"
-        )
+        self._lasting = lasting
+        self._name = f".{path.name[:100]}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+        self._open = contextlib.ExitStack()
+        self._folder = -1
 
     def __enter__(self) -> Self:
         try:
+            self._folder = self._open.enter_context(open_folder(self._path.parent))
             self._write()
         except OSError as err:
-            self._remove()
-            raise StateNotWritableError(path=self._path, reason=_reason(err)) from err
+            self._leave()
+            raise StateNotWritableError(path=self._path, reason=reason_of(err)) from err
+        except BaseException:
+            self._leave()
+            raise
         return self
 
     def __exit__(
@@ -119,62 +160,121 @@ class Temporary:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._remove()
+        self._leave()
 
     def replace(self) -> None:
         """Take the place of path. Raises StateNotWritableError, the old one intact."""
-        rename(self._temporary, self._path)
+        _rename(self._folder, self._name, self._path, lasting=self._lasting)
 
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):  # a read-only disk refuses even this
-            self._temporary.unlink(missing_ok=True)
+    def _leave(self) -> None:
+        if self._folder >= 0:
+            with contextlib.suppress(OSError):  # missing, or a read-only disk
+                os.unlink(self._name, dir_fd=self._folder)
+            self._folder = -1
+        self._open.close()
 
     def _write(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self._temporary, flags, 0o600)
+        descriptor = os.open(self._name, flags, 0o600, dir_fd=self._folder)
         with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor, no path)
             file.write(self._data)
             file.flush()
-            os.fsync(descriptor)
+            if self._lasting:
+                os.fsync(descriptor)
 
 
 def rename(old: Path, new: Path) -> None:
-    """Rename and make it last. Raises StateNotWritableError if nothing was renamed."""
+    """Rename within a folder and make it last, whatever is there, also a link.
+
+    Raises StateNotWritableError if nothing was renamed.
+    """
     try:
-        old.replace(new)
+        with open_folder(new.parent) as folder:
+            _rename(folder, old.name, new, lasting=True)
     except OSError as err:
-        raise StateNotWritableError(path=new, reason=_reason(err)) from err
+        raise StateNotWritableError(path=new, reason=reason_of(err)) from err
+
+
+def _rename(folder: int, old: str, new: Path, *, lasting: bool) -> None:
     try:
-        _sync_folder(new.parent)
+        os.rename(old, new.name, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as err:
-        # The new name is there for everybody to see: saying "failed" would be wrong.
-        _LOGGER.warning("%s may not survive a power cut: %s", new, _reason(err))
+        raise StateNotWritableError(path=new, reason=reason_of(err)) from err
+    if not lasting:
+        return
+    try:
+        os.fsync(folder)
+    except OSError as err:
+        if err.errno != errno.EINVAL:  # some network file systems can't, and say so
+            # The new name is there for everybody to see: "failed" would be wrong.
+            _LOGGER.warning("%s may not survive a power cut: %s", new, reason_of(err))
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, or a link itself; that there is none is fine.
+
+    Raises StateNotWritableError.
+    """
+    try:
+        with open_folder(path.parent) as folder, contextlib.suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=folder)
+    except FileNotFoundError:
+        return  # not even its folder is there
+    except OSError as err:
+        raise StateNotWritableError(path=path, reason=reason_of(err)) from err
 
 
 def read_capped(path: Path, max_bytes: int) -> bytes | None:
-    """Return the content of a file, None if there is nothing at all at path.
+    """Return the content of a file of ours, None if there is nothing at all at path.
 
     Raises NotAFileError if what is there can't be read as a file of at most max_bytes,
-    StateNotReadableError if the system refuses.
+    a symbolic link included; StateNotReadableError if the system refuses, NotOursError
+    if the folder is none.
     """
     try:
-        # A FIFO would keep a plain open() waiting for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as err:
-        if path.is_symlink():
-            raise NotAFileError("it is a symbolic link to nothing") from err
+        with open_folder(path.parent) as folder:
+            return _read(path.name, path, max_bytes, folder)
+    except FileNotFoundError:
+        return None  # not even its folder is there
+    except OSError as err:
+        raise StateNotReadableError(path=path, reason=reason_of(err)) from err
+
+
+def read_given(path: Path, max_bytes: int) -> bytes | None:
+    """Return the content of a file that the user has named, also through links.
+
+    Raises what read_capped raises, but NotOursError.
+    """
+    content = _read(path, path, max_bytes, None)
+    if content is None and path.is_symlink():
+        raise NotAFileError("it is a symbolic link to nothing")
+    return content
+
+
+def _read(
+    place: str | Path, path: Path, max_bytes: int, folder: int | None
+) -> bytes | None:
+    """Read at place, in the folder if there is one; links are followed if not."""
+    is_given = folder is None
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        # Opening alone would set off some devices, and wait for the writer of a pipe.
+        _refuse_special(os.stat(place, dir_fd=folder, follow_symlinks=is_given))
+        descriptor = os.open(
+            place, flags | (0 if is_given else os.O_NOFOLLOW), dir_fd=folder
+        )
+    except FileNotFoundError:
         return None
     except OSError as err:
-        if err.errno in _NOT_A_FILE:
-            raise NotAFileError(_reason(err)) from err
-        raise StateNotReadableError(path=path, reason=_reason(err)) from err
+        if err.errno == errno.ELOOP:
+            raise NotAFileError("it is a symbolic link") from err
+        raise StateNotReadableError(path=path, reason=reason_of(err)) from err
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotAFileError("it is not a regular file")
+        _refuse_special(os.fstat(descriptor))
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(max_bytes + 1)
     except OSError as err:
-        raise StateNotReadableError(path=path, reason=_reason(err)) from err
+        raise StateNotReadableError(path=path, reason=reason_of(err)) from err
     finally:
         os.close(descriptor)
     if len(content) > max_bytes:
@@ -182,68 +282,31 @@ def read_capped(path: Path, max_bytes: int) -> bytes | None:
     return content
 
 
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[int]:
-    """Own a folder until the context ends, or the process, however it ends.
+def _refuse_special(info: os.stat_result) -> None:
+    if not stat.S_ISREG(info.st_mode):
+        raise NotAFileError(f"it is {kind_of(info.st_mode)}")
 
-    Gives the descriptor that holds the lock. It can be passed to another process, which
-    then owns the folder too, and alone once this one has ended.
-    Removes what a killed predecessor left half-written. Raises DataFolderInUseError if
-    another process owns it, StateNotWritableError if it can't be locked.
+
+def check_socket(path: Path) -> bool:
+    """Tell whether there is a socket to connect to. Raises NotOursError.
+
+    A link could lead whoever asks us to somebody else's.
     """
-    path = private_folder(folder) / _LOCK_NAME
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as err:
-        raise StateNotWritableError(path=path, reason=_reason(err)) from err
-    try:
-        _take(descriptor, path)
-        for left in folder.rglob(f".*{_TEMPORARY_SUFFIX}"):
-            left.unlink(missing_ok=True)
-        yield descriptor
-    finally:
-        os.close(descriptor)  # which unlocks; the file stays, removing it would race
+    info = status_of(path)
+    if info is not None and not stat.S_ISSOCK(info.st_mode):
+        raise NotOursError(path=path, found=kind_of(info.st_mode), wanted="a socket")
+    return info is not None
 
 
-@contextlib.contextmanager
-def keep_lock(descriptor: int) -> Iterator[int]:
-    """Own a folder by a lock that another process has passed on."""
-    try:
-        _sign(descriptor)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def clear_socket(path: Path) -> None:
+    """Make room for a socket that we bind: what a killed process left is removed.
+
+    Only for who has locked the folder. Raises NotOursError, StateNotWritableError.
+    """
+    if check_socket(path):
+        remove_file(path)
 
 
-def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as err:
-        process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        raise DataFolderInUseError(
-            process=process or "unknown", folder=path.parent
-        ) from err
-    except OSError as err:
-        raise StateNotWritableError(path=path, reason=_reason(err)) from err
-    _sign(descriptor)
-
-
-def _sign(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the number is a courtesy
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as err:
-        if err.errno != errno.EINVAL:  # some network file systems can't, and say so
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _reason(err: OSError) -> str:
+def reason_of(err: OSError) -> str:
+    """Return why the system refused, in its own words."""
     return err.strerror or str(err)

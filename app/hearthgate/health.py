@@ -11,6 +11,7 @@ home its relay, is none of its business: restarting would mend neither.
 
 from pathlib import Path
 import socket
+import stat
 import sys
 
 # A loop that is busy for longer than this would keep visitors waiting as well.
@@ -25,6 +26,8 @@ def ask(at: Path, path: str, *, deadline_s: float = DEADLINE_S) -> str | None:
     path: where it answers 2xx while it is well.
     """
     try:
+        if not stat.S_ISSOCK(at.lstat().st_mode):  # a link leads to somebody else's
+            return f"{at} is not a socket"
         with socket.socket(socket.AF_UNIX) as asked:
             asked.settimeout(deadline_s)
             asked.connect(str(at))

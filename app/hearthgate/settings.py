@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
-from hearthgate.files import NotAFileError, read_capped
+from hearthgate.files import NotAFileError, read_capped, read_given
 from hearthgate.plain_yaml import PlainYamlError, parse_yaml
 from hearthgate.values import Kind
 
@@ -152,7 +152,7 @@ def _from_file(
     file: Path, known: Mapping[str, Kind[Any]], problems: list[str]
 ) -> dict[str, _Given]:
     try:
-        raw = read_capped(file, _FILE_MAX_BYTES)
+        raw = read_given(file, _FILE_MAX_BYTES)
         if raw is None:
             raise SettingsError(problems=f"The settings file {file} does not exist.")
         data = parse_yaml(raw) if _says_something(raw) else {}

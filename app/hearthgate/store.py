@@ -35,18 +35,22 @@ import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
 from hearthgate.files import (
-    DataFolderInUseError,
     NotAFileError,
     StateError,
     StateNotReadableError,
     StateNotWritableError,
     Temporary,
-    keep_lock,
-    lock_folder,
-    private_folder,
     read_capped,
     rename,
+    status_of,
     write_private,
+)
+from hearthgate.folders import (
+    DataFolderInUseError,
+    keep_lock,
+    lock_folder,
+    names_in,
+    private_folder,
 )
 from hearthgate.plain_yaml import PlainYamlError, dump_yaml, parse_yaml
 
@@ -187,7 +191,7 @@ class YamlStore(Generic[T]):
         """
         with self._guard:
             for path in (self.path, self.good_path):
-                if path.exists():
+                if status_of(path) is not None:
                     rename(path, _free_name(path, f"version-{found.fields['found']}"))
         _LOGGER.warning("%s Kept under another name, as it can be made anew", found)
         return self.read()
@@ -289,8 +293,12 @@ class YamlStore(Generic[T]):
 
     def _kept_of(self, version: int) -> str:
         """Return the names of the files that were kept of a version, for a hint."""
-        kept = self.path.parent.glob(f"{self.path.name}.version-{version}*")
-        names = " or ".join(sorted(one.name for one in kept))
+        try:
+            found = names_in(self.path.parent)
+        except OSError:
+            return ""
+        beginning = f"{self.path.name}.version-{version}"
+        names = " or ".join(sorted(one for one in found if one.startswith(beginning)))
         return f", {names}" if names else ""
 
     def _migrate(self, data: dict[str, Any], version: int) -> dict[str, Any]:

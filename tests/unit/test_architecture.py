@@ -38,6 +38,26 @@ VERSIONED = ("app/hearthgate/__init__.py", "config.yaml")
 STORE_FILES = {"config": {"config.yaml"}, "repository": {"repository.yaml"}}
 STORE_SUFFIXES = {".yaml", ".yml", ".json"}
 
+# Only these touch files by themselves: our own folder, which may come from a hostile
+# backup, is the business of the first two; the others read what was installed with us
+# or what the kernel tells.
+TOUCH_FILES = {
+    "files.py",
+    "folders.py",
+    "home/discovery/addresses.py",
+    "home/edge/console.py",  # the folder itself, and that not through a link
+    "home/edge/pages/__init__.py",
+    "home/web/page_files.py",
+    "home/web/server.py",
+    "home/words.py",
+}
+TOUCHES = {
+    *("read_text", "read_bytes", "write_text", "write_bytes", "touch", "mkfifo"),
+    *("unlink", "rmdir", "mkdir", "makedirs", "rmtree", "chmod", "chown", "iterdir"),
+    *("glob", "rglob", "listdir", "scandir", "exists", "is_file", "is_dir", "walk"),
+    *("is_socket", "symlink_to", "hardlink_to", "mkstemp", "NamedTemporaryFile"),
+}
+
 # In pieces, so that this file passes its own test.
 PRIVATE_PLACES = re.compile(
     "|".join(
@@ -141,6 +161,30 @@ def test_every_module_and_package_says_what_it_is() -> None:
 def test_every_folder_of_code_is_a_package() -> None:
     folders = {module.parent for module in modules()}
     assert [relative(at) for at in folders if not (at / "__init__.py").exists()] == []
+
+
+def test_only_a_few_modules_touch_files_by_themselves() -> None:
+    """Who goes past hearthgate.files may follow a link that a backup has brought."""
+    guilty = {
+        f"{name}: {call}"
+        for module in modules()
+        if (name := str(module.relative_to(PACKAGE))) not in TOUCH_FILES
+        for call in _file_calls(ast.parse(module.read_text()))
+    }
+    assert guilty == set()
+
+
+def _file_calls(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="open")):
+                yield "open"
+            case ast.Call(func=ast.Attribute(attr=name)) if name in TOUCHES:
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr=name)) if (
+                name in {"open", "rename", "replace", "remove", "link", "symlink"}
+            ):
+                yield f"os.{name}"
 
 
 @pytest.mark.parametrize("stem", ["config", "build", "repository"])

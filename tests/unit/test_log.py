@@ -41,8 +41,8 @@ def record(
 
 def failed(message: str) -> logging.LogRecord:
     found = record("%s failed", message)
-    with pytest.raises(ValueError, match="") as caught:
-        raise ValueError(message) from ForeignError(message)
+    with pytest.raises(ForeignError) as caught:
+        raise ForeignError(message) from ValueError(message)
     found.exc_info = (caught.type, caught.value, caught.tb)
     return found
 

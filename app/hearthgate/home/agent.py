@@ -9,12 +9,14 @@ As an add-on of Home Assistant, `Hass` brings services and says who may open the
 
 import asyncio
 import contextlib
+from dataclasses import replace
 import functools
 import logging
 from pathlib import Path
 import random
 
-from hearthgate.files import StateNotWritableError, private_folder
+from hearthgate.files import StateError
+from hearthgate.folders import data_folder, private_folder
 from hearthgate.home.certificates import (
     AcmeSettings,
     Answers,
@@ -29,7 +31,7 @@ from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder, forward_of
-from hearthgate.home.hass.broker import Entities, lasting_id
+from hearthgate.home.hass.broker import Entities
 from hearthgate.home.hass.entities import Counts
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
@@ -38,6 +40,7 @@ from hearthgate.home.hass.payloads import Broker
 from hearthgate.home.hass.sightings import HOME_ASSISTANT
 from hearthgate.home.home import Home
 from hearthgate.home.home_store import HomeStore
+from hearthgate.home.lasting_id import lasting_id
 from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
 from hearthgate.home.parts import Parts, Start
 from hearthgate.home.public_side import PublicSide
@@ -461,7 +464,7 @@ def _acme_settings(settings: HomeSettings) -> AcmeSettings:
 def _machine(path: Path) -> str:
     try:
         return lasting_id(path)
-    except StateNotWritableError as err:  # a full disk keeps nobody from serving
+    except StateError as err:  # a full disk keeps nobody from serving
         _LOGGER.warning("%s", err)
         return ""
 
@@ -474,6 +477,7 @@ def agent_socket(data: Path) -> Path:
 async def serve(settings: HomeSettings) -> None:
     """Run an agent in this process until it is told to stop."""
     allow_many_descriptors()
+    settings = replace(settings, data=data_folder(settings.data))
     with contextlib.ExitStack() as owned:
         owned.enter_context(lock_folder(settings.data))
         await Agent(settings).run()

@@ -21,6 +21,7 @@ import click
 import uvloop
 
 from hearthgate.errors import HearthgateError
+from hearthgate.files import check_socket
 from hearthgate.home.agent import agent_socket, serve
 from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
 from hearthgate.log import set_up_log
@@ -242,7 +243,8 @@ def _ask(
 ) -> dict[str, Any]:
     """Ask the running agent.
 
-    Raises AgentNotRunningError, AgentNotAllowedError, AgentSlowError, AgentAnswerError.
+    Raises AgentNotRunningError, AgentNotAllowedError, AgentSlowError, AgentAnswerError,
+    NotOursError.
     """
     return asyncio.run(_request(settings.data, method, path, body))
 
@@ -250,6 +252,7 @@ def _ask(
 async def _request(
     data: Path, method: str, path: str, body: dict[str, Any] | None
 ) -> dict[str, Any]:
+    check_socket(agent_socket(data))
     connector = UnixConnector(str(agent_socket(data)))
     timeout = ClientTimeout(total=_REQUEST_TIMEOUT_S)
     async with ClientSession(connector=connector, timeout=timeout) as client:

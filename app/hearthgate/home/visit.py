@@ -20,12 +20,14 @@ from types import MappingProxyType
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from hearthgate.files import NotAFileError, StateError, read_capped
 from hearthgate.home.errors import NotSeenFromOutsideError
 from hearthgate.home.tunnel.pool import HandOver
 from hearthgate.wire.names import format_address
 from hearthgate.wire.proxy import proxy_header
 
 _DEADLINE_S = 10.0
+_CERTIFICATE_MAX_BYTES = 256 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r\n]")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -76,7 +78,7 @@ async def visit(
     """
     try:
         expected = await asyncio.to_thread(_leaf, certificate)
-    except (OSError, ValueError) as err:
+    except (StateError, NotAFileError, ValueError) as err:
         reason = f"the certificate on disk cannot be read ({err})"
         raise NotSeenFromOutsideError(hostname=hostname, reason=reason) from err
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -130,7 +132,8 @@ async def ask_status(
 
 
 def _leaf(certificate: Path) -> bytes:
-    found = x509.load_pem_x509_certificates(certificate.read_bytes())
+    raw = read_capped(certificate, _CERTIFICATE_MAX_BYTES)
+    found = x509.load_pem_x509_certificates(raw or b"")
     return found[0].public_bytes(Encoding.DER)
 
 

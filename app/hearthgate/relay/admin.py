@@ -20,6 +20,7 @@ import voluptuous as vol
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
+from hearthgate.files import check_socket, clear_socket
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.errors import (
@@ -255,7 +256,7 @@ class Admin:
             web.Server(self._answer, access_log=None, request_factory=nameless_request)
         )
         await self._runner.setup()
-        self._path.unlink(missing_ok=True)
+        clear_socket(self._path)
         before = os.umask(0o177)
         try:
             await web.UnixSite(self._runner, str(self._path)).start()
@@ -268,8 +269,8 @@ class Admin:
         """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        with contextlib.suppress(HearthgateError):  # the next start removes it
+            clear_socket(self._path)
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
@@ -334,9 +335,11 @@ async def ask(
 ) -> dict[str, Any]:
     """Ask the relay that runs on a data folder.
 
-    Raises RelayNotRunningError, or RelayAnswerError with the relay's own words.
+    Raises RelayNotRunningError, or RelayAnswerError with the relay's own words;
+    NotOursError if something else is where its socket belongs.
     """
     timeout = ClientTimeout(total=_REQUEST_TIMEOUT_S)
+    check_socket(data / SOCKET_NAME)
     connector = UnixConnector(str(data / SOCKET_NAME))
     async with ClientSession(connector=connector, timeout=timeout) as client:
         try:

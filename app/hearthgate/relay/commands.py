@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 import contextlib
+from dataclasses import replace
 import json
 from pathlib import Path
 import time
@@ -12,6 +13,8 @@ from urllib.parse import quote
 import click
 import uvloop
 
+from hearthgate.files import status_of
+from hearthgate.folders import data_folder, lock_folder
 from hearthgate.health import ask as ask_health
 from hearthgate.log import set_up_log
 from hearthgate.relay.admin import (
@@ -30,7 +33,6 @@ from hearthgate.relay.relay import STATE_NAME, open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.whereabouts import with_learned_address
 from hearthgate.settings import load_settings
-from hearthgate.store import lock_folder
 from hearthgate.terminal import say
 from hearthgate.values import read_duration
 from hearthgate.visible import visible
@@ -299,14 +301,15 @@ def _do(
     async def run_it() -> dict[str, Any]:
         with contextlib.suppress(RelayNotRunningError):
             return await ask(settings.data, method, path, body)
-        if method != "POST" and not (settings.data / STATE_NAME).exists():
+        if method != "POST" and status_of(settings.data / STATE_NAME) is None:
             raise NoRelayDataError(folder=settings.data)
         if direct is None:
             raise click.ClickException("The relay is not running.")
-        with lock_folder(settings.data):
-            registry = open_registry(settings, time.time)
-            keys = open_keys(settings.data, registry)
-            operations = Operations(registry, keys, settings)
+        own = replace(settings, data=data_folder(settings.data))
+        with lock_folder(own.data):
+            registry = open_registry(own, time.time)
+            keys = open_keys(own.data, registry)
+            operations = Operations(registry, keys, own)
             answer: dict[str, Any] = await direct(operations)
             return answer
 

@@ -20,7 +20,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hearthgate.files import private_folder, write_private
+from hearthgate.files import (
+    NotAFileError,
+    StateNotReadableError,
+    read_capped,
+    write_private,
+)
+from hearthgate.folders import private_folder
 from hearthgate.relay.errors import CertificateRequestInvalidError, KeyDamagedError
 from hearthgate.wire.constants import CONTROL_NAME
 
@@ -29,6 +35,7 @@ from hearthgate.wire.constants import CONTROL_NAME
 _LIFETIME = dt.timedelta(days=365 * 30)
 _CLOCK_SKEW = dt.timedelta(days=2)
 _REQUEST_MAX_CHARACTERS = 4096
+_FILE_MAX_BYTES = 16 * 1024  # a key and a certificate are about 1 KiB each
 _UNREADABLE = (ValueError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
@@ -111,8 +118,9 @@ class Keys:
 
     def _own_key(self, name: str) -> ec.EllipticCurvePrivateKey:
         path = self._path(f"{name}.key")
-        if path.exists():
-            return _read_key(path)
+        raw = _read(path)
+        if raw is not None:
+            return _parse_key(path, raw)
         if not self._may_make:
             raise KeyDamagedError(path=path, reason="it is missing")
         key = ec.generate_private_key(ec.SECP256R1())
@@ -130,8 +138,9 @@ class Keys:
         self, name: str, key: ec.EllipticCurvePrivateKey, cn: str, *, is_authority: bool
     ) -> x509.Certificate:
         path = self._path(f"{name}.crt")
-        with contextlib.suppress(OSError, ValueError):  # then a new one does as well
-            found = x509.load_pem_x509_certificate(path.read_bytes())
+        raw = _read(path)
+        with contextlib.suppress(ValueError):  # then a new one does as well
+            found = x509.load_pem_x509_certificate(raw or b"")
             if found.public_key() == key.public_key():
                 return found
         made = _certificate(
@@ -145,10 +154,19 @@ class Keys:
         return made
 
 
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def _read(path: Path) -> bytes | None:
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as err:
+        return read_capped(path, _FILE_MAX_BYTES)
+    except NotAFileError as err:
+        raise KeyDamagedError(path=path, reason=err) from err
+    except StateNotReadableError as err:
+        raise KeyDamagedError(path=path, reason="it is unreadable") from err
+
+
+def _parse_key(path: Path, raw: bytes) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(raw, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise KeyDamagedError(path=path, reason="it is unreadable") from err
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyDamagedError(path=path, reason="it holds another kind of key")

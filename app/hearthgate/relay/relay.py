@@ -10,12 +10,14 @@ relay.sock ─▶ Admin                        `hearthgate relay …`
 import asyncio
 from collections.abc import Callable
 import contextlib
+from dataclasses import replace
 import logging
 from pathlib import Path
 import resource
 import time
 
 from hearthgate.errors import HearthgateError
+from hearthgate.folders import data_folder, keep_lock, lock_folder
 from hearthgate.log import PLAIN
 from hearthgate.poller import Poller
 from hearthgate.process import (
@@ -56,7 +58,7 @@ from hearthgate.relay.succession import Door, Inheritance, inherit
 from hearthgate.relay.traffic import Traffic
 from hearthgate.relay.visitors import Visitors
 from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
-from hearthgate.store import StateError, YamlStore, keep_lock, lock_folder
+from hearthgate.store import StateError, YamlStore
 from hearthgate.tasks import Tasks
 from hearthgate.wire.control import Forward
 from hearthgate.wire.names import is_ip, parse_address
@@ -493,6 +495,7 @@ async def serve(settings: RelaySettings, *, take_over: bool = False) -> None:
     """
     settings = with_learned_address(settings)
     allow_many_descriptors()
+    settings = replace(settings, data=data_folder(settings.data))
     inheritance = inherit(settings.data) if take_over else None
     if inheritance is None:
         with lock_folder(settings.data) as lock:

@@ -33,6 +33,7 @@ from typing import Any, Self
 import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
+from hearthgate.files import check_socket, clear_socket
 from hearthgate.poller import READABLE, WRITABLE, Poller
 from hearthgate.wire.control import read_forward
 
@@ -242,8 +243,10 @@ class Inheritance:
 def inherit(folder: Path) -> Inheritance | None:
     """Ask the relay that runs on a data folder to hand over; None if none runs.
 
-    Blocking: there is nothing else to do. Raises TakeOverFailedError.
+    Blocking: there is nothing else to do. Raises TakeOverFailedError, and NotOursError
+    if something else is where its socket belongs.
     """
+    check_socket(folder / SOCKET_NAME)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sock.settimeout(DEADLINE_S)
     try:
@@ -304,7 +307,7 @@ class Door:
         """Begin to listen; the caller has locked the folder."""
         self.close()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._path.unlink(missing_ok=True)
+        clear_socket(self._path)
         before = os.umask(0o177)
         try:
             listener.bind(str(self._path))
@@ -330,5 +333,5 @@ class Door:
         self._poller.remove(listener.fileno())
         listener.close()
         if unlink:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+            with contextlib.suppress(HearthgateError):  # the next start removes it
+                clear_socket(self._path)

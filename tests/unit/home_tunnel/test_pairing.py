@@ -8,6 +8,7 @@ import ssl
 from aiohttp import web
 import pytest
 
+from hearthgate.files import NotOursError
 from hearthgate.home.tunnel.errors import (
     PairingUncertainError,
     RelayAnswerError,
@@ -17,7 +18,6 @@ from hearthgate.home.tunnel.identity import Identity, certificate_request, make_
 from hearthgate.home.tunnel.pairing import pair, relay_id_of
 from hearthgate.relay.errors import InviteUsedError
 from hearthgate.relay.keys import Keys
-from hearthgate.store import StateNotWritableError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
 
 
@@ -82,7 +82,7 @@ async def test_a_folder_that_cannot_be_written_costs_no_code(
 ) -> None:
     """The code was used up before the first byte was on disk."""
     (tmp_path / "relays").write_text("in the way")
-    with pytest.raises(StateNotWritableError):
+    with pytest.raises(NotOursError):
         await pair(write_pairing_code(relay.code), tmp_path / "relays")
     assert relay.secrets == []
 
@@ -144,7 +144,7 @@ async def test_pairing_again_replaces_both_or_neither(
     def crash(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hearthgate.files.rename", crash)
+    monkeypatch.setattr("hearthgate.files.Temporary.replace", crash)
     with pytest.raises(KeyboardInterrupt):
         identity.save(key, signed.certificate)
     try:

@@ -9,6 +9,7 @@ import stat
 import aiohttp
 import pytest
 
+from hearthgate.files import NotOursError
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.server import WebServer
 from hearthgate.home.web.users import NoLogin
@@ -83,7 +84,7 @@ async def test_a_file_in_the_place_of_the_socket_is_not_removed(
     tmp_path: Path, page: Path
 ) -> None:
     (tmp_path / "agent.sock").write_text("precious")
-    with pytest.raises(WebNotStartedError, match="in use"):
+    with pytest.raises(NotOursError, match="is a file, where"):
         await web_at(page, unix=tmp_path / "agent.sock").start()
     assert (tmp_path / "agent.sock").read_text() == "precious"
 

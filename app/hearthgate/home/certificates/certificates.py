@@ -19,7 +19,7 @@ import random
 import time
 
 from hearthgate.errors import quoted
-from hearthgate.files import private_folder
+from hearthgate.folders import private_folder
 from hearthgate.home.certificates import errors, renewal
 from hearthgate.home.certificates.account import Account
 from hearthgate.home.certificates.book import Book
@@ -56,7 +56,7 @@ class Certificates:
         answers_for may raise a HearthgateError if no relay can show an answer now.
         Raises StateError if the folder cannot be used.
         """
-        own = private_folder(folder / settings.folder_name)
+        own = private_folder(private_folder(folder) / settings.folder_name)
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 (spreads load, hides nothing)
         self._on_renewed = on_renewed

@@ -21,10 +21,12 @@ from hearthgate.errors import HearthgateError
 from hearthgate.files import (
     NotAFileError,
     Temporary,
-    private_folder,
     read_capped,
+    rename,
+    status_of,
     write_private,
 )
+from hearthgate.folders import private_folder
 from hearthgate.home.certificates.pem import (
     PEM_MAX_BYTES,
     Leaf,
@@ -105,8 +107,10 @@ class CertificateStore:
     def _read(self, hostname: str) -> Stored | None:
         path = self._path(hostname)
         try:
-            found = path.stat()
+            found = status_of(path)
         except OSError:
+            found = None
+        if found is None:
             self._seen.pop(hostname, None)
             return None
         mark = (found.st_ino, found.st_size, found.st_mtime_ns)
@@ -130,7 +134,7 @@ class CertificateStore:
             return None
         if stat.S_IMODE(found.st_mode) & 0o077:
             _LOGGER.warning("%s: closing %s to other users", hostname, path)
-            path.chmod(0o600)
+            write_private(path, data)  # this name alone, not what else has the file
         return Stored(_certificate(hostname, path, leaf), leaf)
 
 
@@ -138,8 +142,8 @@ def set_aside(path: Path, reason: str) -> None:
     """Rename a file that cannot be used, over an older such file; never fails."""
     kept = path.with_name(f"{path.name}.damaged")
     try:
-        path.replace(kept)
-    except OSError as err:
+        rename(path, kept)
+    except HearthgateError as err:
         _LOGGER.error("%s can't be used: %s; nor set aside: %s", path, reason, err)  # noqa: TRY400
     else:
         _LOGGER.error("%s can't be used: %s. Kept as %s", path, reason, kept.name)

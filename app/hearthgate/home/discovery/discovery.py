@@ -16,6 +16,7 @@ from pathlib import Path
 import random
 import time
 
+from hearthgate.files import StateError
 from hearthgate.home.discovery.addresses import Interface
 from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoverySettings
@@ -203,7 +204,7 @@ class Discovery:
             }
             try:
                 await asyncio.to_thread(self._icons.clean, shown)
-            except OSError as err:
+            except (OSError, StateError) as err:
                 _LOGGER.warning("can't clean the icons: %s", err)
             await self._until_crowded()
 

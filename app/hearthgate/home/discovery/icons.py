@@ -12,9 +12,11 @@ import hashlib
 import os
 from pathlib import Path
 import re
-import tempfile
+import stat
 import threading
 
+from hearthgate.files import remove_file, status_of, write_private
+from hearthgate.folders import names_in, private_folder
 from hearthgate.home.discovery.images import picture_type
 from hearthgate.home.discovery.limits import DiscoveryLimits
 
@@ -45,7 +47,7 @@ class IconStore:
     def save(self, data: bytes) -> str | None:
         """Keep a picture and return its file name; None if it is not one we show.
 
-        Saving what is there already renews its age. Raises OSError.
+        Saving what is there already renews its age. Raises OSError, StateError.
         """
         if len(data) > self._limits.icon_max_bytes:
             return None
@@ -56,41 +58,41 @@ class IconStore:
         path = self._folder / name
         now = self._clock()
         with self._lock:
-            if not path.exists():
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._write(path, data)
+            if not _is_ours(path):
+                # An icon is not worth waiting for the disk.
+                write_private(private_folder(self._folder) / name, data, lasting=False)
                 self._new += 1
-            os.utime(path, (now, now))
+            os.utime(path, (now, now), follow_symlinks=False)
         return name
 
-    def _write(self, path: Path, data: bytes) -> None:
-        """Write so that a reader sees all or nothing. An icon is not worth an fsync."""
-        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=_TEMPORARY)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
-
     def clean(self, shown: Collection[str]) -> None:
-        """Remove what is too old or too many; never what is shown. Raises OSError."""
+        """Remove what is too old or too many; never what is shown.
+
+        Raises OSError, StateError.
+        """
         with self._lock:
             self._new = 0
-            if self._folder.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # no icon came yet
                 self._clean(shown)
 
     def _clean(self, shown: Collection[str]) -> None:
         ages: list[tuple[float, Path]] = []
-        for path in self._folder.iterdir():
-            if path.name.startswith(_TEMPORARY):
-                path.unlink(missing_ok=True)  # left by a crash
-            elif _NAME.fullmatch(path.name) and path.name not in shown:
-                ages.append((self._clock() - path.stat().st_mtime, path))
+        for name in names_in(self._folder):
+            path = self._folder / name
+            if name.startswith(_TEMPORARY):
+                remove_file(path)  # left by a crash of version 0.1.0
+            elif _NAME.fullmatch(name) and name not in shown:
+                info = status_of(path)
+                if info is not None and not stat.S_ISDIR(info.st_mode):
+                    ages.append((self._clock() - info.st_mtime, path))
         ages.sort()
         room = max(0, self._limits.icons - len(shown))
         for place, (age, path) in enumerate(ages):
             if place >= room or age > self._limits.icons_keep_s:
-                path.unlink(missing_ok=True)
+                remove_file(path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a file that nothing else has as well; a link to one is none."""
+    info = status_of(path)
+    return info is not None and stat.S_ISREG(info.st_mode) and info.st_nlink == 1

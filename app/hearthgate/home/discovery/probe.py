@@ -15,6 +15,7 @@ import logging
 import re
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
+from hearthgate.files import StateError
 from hearthgate.home.discovery.catalog import NEVER_PROBED_PORTS, Kind, guess_kind
 from hearthgate.home.discovery.comparison import Comparison
 from hearthgate.home.discovery.fetch import Answer, Fault, Fetcher
@@ -145,7 +146,7 @@ class Prober:
                         return name
         except TimeoutError:
             return None
-        except OSError as err:
+        except (OSError, StateError) as err:
             _LOGGER.warning("can't keep an icon: %s", err)
         return None
 

@@ -44,7 +44,8 @@ class Console:
         """
         descriptor = -1
         try:
-            descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(folder, flags)
             async with asyncio.timeout(_ANSWER_S):
                 reader, writer = await asyncio.open_unix_connection(
                     f"/proc/self/fd/{descriptor}/{CONSOLE}", limit=_ANSWER_MAX

@@ -11,10 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import hashlib
 from importlib.resources import files
-import os
+import logging
 from pathlib import Path
-import shutil
+from typing import Final
 
+from hearthgate.files import (
+    NotAFileError,
+    StateError,
+    StateNotReadableError,
+    read_capped,
+)
+from hearthgate.folders import (
+    fresh_folder,
+    names_in,
+    private_folder,
+    remove_tree,
+)
 from hearthgate.home.edge.access import SCRIPT
 from hearthgate.home.edge.config import (
     CERTIFICATES,
@@ -29,6 +41,11 @@ from hearthgate.home.edge.language import page_file
 from hearthgate.home.edge.pages import PAGES, UNCHECKED_FILE, html, unchecked_html
 from hearthgate.home.edge.routes import Route, checked
 from hearthgate.home.edge.settings import EdgeSettings
+
+_LOGGER = logging.getLogger(__name__)
+
+# A leaf, its chain and its key are about 5 KB.
+_CERTIFICATE_MAX_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +79,40 @@ def write(folder: Path, wanted: Plan, settings: EdgeSettings, generation: int) -
     for route in wanted.routes:
         contents[certificate_file(route)] = _certificate(route)
     try:
-        remove(folder)
-        folder.mkdir(mode=0o700, parents=True)
-        for name, content in contents.items():
-            _write(folder / name, content)
-    except OSError as err:
+        fresh_folder(folder, contents)
+    except (OSError, StateError) as err:
         raise EdgeFailedError(reason=f"cannot write {folder.name}: {err}") from err
 
 
 def remove(folder: Path) -> None:
     """Remove a generation's folder; it holds private keys."""
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        remove_tree(folder)
+    except (OSError, StateError) as err:
+        _LOGGER.error("edge: %s is not removed, with its keys: %s", folder, err)  # noqa: TRY400 (the text says it all)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what an agent that was killed left behind, and make the folder private."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for child in folder.iterdir():
-        if child.name.isdecimal():
-            remove(child)
+    """Remove what an agent that was killed left behind, and make the folder private.
 
-
-def _write(path: Path, content: bytes) -> None:
-    """Create with mode 0600 from the first moment; write-then-chmod leaves a gap."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
+    Raises StateError, OSError.
+    """
+    for name in names_in(private_folder(folder)):
+        if name.isdecimal():
+            remove(folder / name)
 
 
 def _certificate(route: Route) -> bytes:
     try:
-        return route.certificate.read_bytes()
-    except OSError as err:
-        raise EdgeRefusedError(
-            reason=f"the certificate of {route.hostname} cannot be read: {err.strerror}"
-        ) from err
+        raw = read_capped(route.certificate, _CERTIFICATE_MAX_BYTES)
+    except StateNotReadableError as err:
+        why = err.fields["reason"]
+    except NotAFileError as err:
+        why = err
+    else:
+        if raw is not None:
+            return raw
+        why = "it is missing"
+    raise EdgeRefusedError(
+        reason=f"the certificate of {route.hostname} cannot be read: {why}"
+    )

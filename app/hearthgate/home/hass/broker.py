@@ -15,15 +15,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 import logging
 from pathlib import Path
-import re
-import secrets
 import time
 from typing import Protocol
 
 import aiomqtt
 
 from hearthgate.errors import HearthgateError
-from hearthgate.files import write_private
 from hearthgate.home.hass.entities import (
     Counts,
     availability_topic,
@@ -34,6 +31,7 @@ from hearthgate.home.hass.entities import (
 from hearthgate.home.hass.errors import BrokerAwayError
 from hearthgate.home.hass.mqtt import Connection, Identity
 from hearthgate.home.hass.payloads import Broker
+from hearthgate.home.lasting_id import lasting_id
 from hearthgate.home.parts import first_of
 from hearthgate.home.web.feed import Subscription
 from hearthgate.periodic import OncePer
@@ -51,8 +49,6 @@ _COMMAND_EVERY_S = 0.1
 _SAY_EVERY_S = 3600.0
 _ONLINE = b"online"
 _OFFLINE = b"offline"
-
-_ID = re.compile(r"[0-9a-f]{8}")
 
 FindBroker = Callable[[], Awaitable[Broker | None]]
 Count = Callable[[], Awaitable[Counts]]
@@ -200,18 +196,3 @@ class Entities:
         except HearthgateError as err:
             if self._say.due(f"{err.code} {service_id}"):
                 _LOGGER.warning("%s: %s %s", service_id, err, err.advice)
-
-
-def lasting_id(path: Path) -> str:
-    """Return the id that this home's entities keep for ever. Blocking.
-
-    It is part of a backup, so a restored home has the entities that it had.
-    """
-    try:
-        found = path.read_text("ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        found = ""
-    if not _ID.fullmatch(found):
-        found = secrets.token_hex(4)
-        write_private(path, f"{found}\n".encode())
-    return found

@@ -15,7 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hearthgate.files import Temporary, private_folder, write_private
+from hearthgate.files import (
+    NotAFileError,
+    StateError,
+    Temporary,
+    read_capped,
+    write_private,
+)
+from hearthgate.folders import private_folder, remove_tree
 
 _SHA256_BYTES = 32
 _ROOM_BYTES = 20_000  # key and certificate; a relay's answer allows 16,384 for one
@@ -71,25 +78,29 @@ class Identity:
 
     def context(self) -> ssl.SSLContext:
         """Return a TLS context that shows this identity. Raises OSError, SSLError."""
+        try:
+            read_capped(self._path, _ROOM_BYTES)  # OpenSSL would wait at a named pipe
+        except (NotAFileError, StateError) as err:
+            raise OSError(f"{self._path}: {err}") from err
         context = relay_context()
         context.load_cert_chain(self._path)
         return context
 
     def check_room(self) -> None:
-        """Raise StateNotWritableError if an identity could not be kept."""
-        private_folder(self.folder)
+        """Raise StateError if an identity could not be kept."""
+        self._make_folder()
         with Temporary(self._path, b"\n" * _ROOM_BYTES):
             pass
 
     def save(self, key: ec.EllipticCurvePrivateKey, certificate_pem: str) -> str:
         """Keep a key and its certificate; return the certificate's SHA-256, hex.
 
-        Raises StateNotWritableError, ValueError.
+        Raises StateError, ValueError.
         """
         certificate = x509.load_pem_x509_certificate(certificate_pem.encode("ascii"))
         if certificate.public_key() != key.public_key():
             raise ValueError("the certificate is for another key")
-        private_folder(self.folder)
+        self._make_folder()
         key_pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -99,11 +110,12 @@ class Identity:
         write_private(self._path, key_pem + signed)
         return certificate.fingerprint(hashes.SHA256()).hex()
 
+    def _make_folder(self) -> None:
+        private_folder(private_folder(self.folder.parent) / self.folder.name)
+
     def remove(self) -> None:
         """Delete what is kept. Raises OSError."""
-        self._path.unlink(missing_ok=True)
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        remove_tree(self.folder)
 
 
 def make_key() -> ec.EllipticCurvePrivateKey:

@@ -18,6 +18,7 @@ import stat
 from aiohttp import web
 import yaml
 
+from hearthgate.files import StateError, clear_socket
 from hearthgate.home.web.api import Api
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.facade import HomeApi, Json
@@ -108,8 +109,8 @@ class WebServer:
             await runner.cleanup()
         self._runners.clear()
         if self._bound is not None:
-            with contextlib.suppress(OSError):
-                self._bound.unlink(missing_ok=True)
+            with contextlib.suppress(StateError):  # the next start removes it
+                clear_socket(self._bound)
             self._bound = None
 
     async def _serve(
@@ -173,12 +174,11 @@ def _unix_listener(path: Path) -> socket.socket:
     """Bind a socket that is private from its first moment.
 
     What a killed agent left is removed; the lock on the data folder makes sure that no
-    other one is alive.
+    other one is alive. Raises WebNotStartedError, StateError.
     """
+    clear_socket(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path.is_socket():
-            path.unlink()
         # Linux gives the path the mode of the socket itself: no moment without it.
         os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
         listener.bind(os.fspath(path))
