@@ -55,6 +55,7 @@ from hearthgate.home.views import Json
 from hearthgate.home.visit import dial, past_the_relay, visit
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.feed import Feed
+from hearthgate.home.web.hosts import KnownHosts
 from hearthgate.home.web.login import Login
 from hearthgate.home.web.server import WebServer
 from hearthgate.home.web.users import NoLogin
@@ -306,6 +307,7 @@ class Agent:
             host=settings.web.host,
             port=settings.web.port,
             unix_socket=settings.data / SOCKET_NAME,
+            hosts=KnownHosts(self._page_hosts),
         )
         await self._serve(web)
         _LOGGER.info("The page is at http://%s:%d/", settings.web.host, web.port)
@@ -316,6 +318,14 @@ class Agent:
                 "the page)",
                 password,
             )
+
+    def _page_hosts(self) -> set[str]:
+        """Return names of the page that belong to the user.
+
+        A home may make its own page public, as it does with any service.
+        """
+        public = {one.hostname for one in self._store.value.exposures if one.enabled}
+        return public | set(self._settings.web.hosts)
 
     async def _serve_command_line(self) -> None:
         """Serve the UNIX socket alone, which needs nobody's word."""

@@ -47,6 +47,8 @@ class WebOptions:
 
     host: str = setting(HOST, "0.0.0.0")  # the household opens it from any device
     port: int = setting(PORT_OR_ANY, 8099)
+    # More names under which the page may be opened, such as a reverse proxy's.
+    hosts: tuple[str, ...] = setting(list_of(HOST), ())
 
 
 @dataclass(frozen=True, slots=True)

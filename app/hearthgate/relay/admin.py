@@ -11,6 +11,8 @@ import contextlib
 import logging
 import os
 from pathlib import Path
+import socket
+import stat
 import time
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +23,7 @@ import voluptuous as vol
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.files import check_socket, clear_socket
+from hearthgate.http_server import HttpBounds, HttpServer
 from hearthgate.relay.answers import Answers
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.errors import (
@@ -46,6 +49,7 @@ _LOGGER = logging.getLogger(__name__)
 SOCKET_NAME = "relay.sock"
 HEALTH_PATH = "/health"
 _REQUEST_TIMEOUT_S = 20.0
+_STOP_S = 5.0  # what is under way may end: a request takes milliseconds
 LIFETIME_LEAST_S = 60
 LIFETIME_MOST_S = 365 * 86400
 _RANGES = vol.All([vol.All(str, vol.Length(max=11))], vol.Length(max=100))
@@ -248,27 +252,33 @@ class Admin:
         self._counters = counters
         self._path = settings.data / SOCKET_NAME
         self._started = time.time()
-        self._runner: web.ServerRunner | None = None
+        self._server: HttpServer | None = None
 
     async def open(self) -> None:
         """Begin to listen. The folder is locked, so a socket left there is dead."""
-        self._runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None, request_factory=nameless_request)
-        )
-        await self._runner.setup()
         clear_socket(self._path)
-        before = os.umask(0o177)
+        listener = socket.socket(socket.AF_UNIX)
         try:
-            await web.UnixSite(self._runner, str(self._path)).start()
+            # Linux gives the path the mode of the socket itself: no moment without it.
+            os.fchmod(listener.fileno(), stat.S_IRUSR | stat.S_IWUSR)
+            listener.bind(os.fspath(self._path))
         except OSError as err:
+            listener.close()
             raise SocketPathError(path=self._path, reason=err.strerror or err) from err
-        finally:
-            os.umask(before)
+        server = HttpServer(
+            self._answer,
+            HttpBounds(),
+            what="relay",
+            stop_s=_STOP_S,
+            request_factory=nameless_request,
+        )
+        self._server = server
+        await server.start(listener)
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.close()
         with contextlib.suppress(HearthgateError):  # the next start removes it
             clear_socket(self._path)
 

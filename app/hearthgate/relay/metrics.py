@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Iterable, Iterator
 import itertools
 import logging
+import socket
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from hearthgate import __version__
+from hearthgate.http_server import HttpBounds, HttpServer
 from hearthgate.relay.addresses import AddressBook
 from hearthgate.relay.counters import Counters
 from hearthgate.relay.pump import Pump
@@ -164,7 +166,7 @@ class MetricsPort:
         self._host = host
         self._wanted = port
         self._retry_s = retry_s
-        self._runner: web.ServerRunner | None = None
+        self._server: HttpServer | None = None
         self._tasks = Tasks()
 
     async def open(self) -> None:
@@ -179,11 +181,11 @@ class MetricsPort:
             _LOGGER.warning("No metrics on %s: %s", self._host, err.strerror or err)
         except Exception:
             _LOGGER.exception("No metrics on %s", self._host)
-        if self._runner is None:
+        if self._server is None:
             self._tasks.start(self._go_on_trying(), "metrics port")
 
     async def _go_on_trying(self) -> None:
-        while self._runner is None:
+        while self._server is None:
             await asyncio.sleep(self._retry_s)
             try:
                 await self._listen()
@@ -191,27 +193,26 @@ class MetricsPort:
                 _LOGGER.debug("Still no metrics on %s: %s", self._host, err)
 
     async def _listen(self) -> None:
-        """Listen; `runner` is there afterwards. Leaves nothing behind if it raises."""
-        runner = web.ServerRunner(
-            web.Server(self._answer, access_log=None, request_factory=nameless_request),
-            shutdown_timeout=_SHUTDOWN_S,
+        """Listen; `server` is there afterwards. Leaves nothing behind if it raises."""
+        listeners = await _listeners(self._host, self._wanted)
+        address = listeners[0].getsockname()
+        server = HttpServer(
+            self._answer,
+            HttpBounds(),
+            what="metrics",
+            stop_s=_SHUTDOWN_S,
+            request_factory=nameless_request,
         )
-        try:
-            await runner.setup()
-            await web.TCPSite(runner, self._host, self._wanted).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._runner = runner
-        address: Any = runner.addresses[0]
+        await server.start(*listeners)
+        self._server = server
         _LOGGER.info("Metrics are at http://%s/metrics", _shown(address))
 
     async def close(self) -> None:
         """Stop listening. Twice does no harm."""
         await self._tasks.close()
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if request.method not in ("GET", "HEAD") or request.path != "/metrics":
@@ -220,6 +221,27 @@ class MetricsPort:
             body=self._collector.text(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
+
+
+async def _listeners(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of a host, all bound. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listeners: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in found:
+            listener = socket.socket(family, kind, protocol)
+            listeners.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
 
 
 def _shown(address: tuple[Any, ...]) -> str:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hearthgate.home.subscriber import subscriber
+from hearthgate.subscribers import subscriber
 
 FREE_ATTEMPTS = 5
 WAIT_MAX_SECONDS = 15 * 60.0

@@ -21,6 +21,19 @@ class PeerUnknownError(HearthgateError):
     status = 403
 
 
+class HostUnknownError(HearthgateError):
+    """Raise if the page is asked for under a name that could be a stranger's."""
+
+    code = "host_unknown"
+    message = "This page does not answer to the name {host}."
+    hint = (
+        "Open it by the address of this machine. If {host} is a name of yours, such as "
+        "that of your reverse proxy, add it to the setting web.hosts "
+        "(HEARTHGATE_WEB__HOSTS) and start Hearthgate again."
+    )
+    status = 421
+
+
 class NotFoundError(HearthgateError):
     """Raise if there is nothing at a path."""
 

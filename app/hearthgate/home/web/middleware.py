@@ -1,7 +1,7 @@
 """What every request passes, and what every answer carries.
 
-    request ──▶ errors ──▶ known peer ──▶ own page ──▶ somebody we know ──▶ handler
-    answer  ◀── JSON   ◀─────────────────────────────── headers
+    request ──▶ errors ──▶ known peer, host ──▶ own page ──▶ known user ──▶ handler
+    answer  ◀── JSON   ◀────────────────────────────────────── headers
 
 `Sec-Fetch-Site` says where a request comes from; browsers send it to https and
 localhost only, so over plain http the Origin decides. A request with neither comes from
@@ -25,6 +25,7 @@ from hearthgate.home.web.errors import (
     TooManyLoginsError,
 )
 from hearthgate.home.web.users import Authenticator
+from hearthgate.seldom import Seldom
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,7 +53,6 @@ async def add_headers(_request: web.Request, response: web.StreamResponse) -> No
     """Put our headers on an answer that is about to start, also on a WebSocket's."""
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.pop("Server", None)  # names versions to whoever asks
 
 
 @web.middleware
@@ -61,7 +61,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except HearthgateError as err:
-        _LOGGER.debug("%s %s: %s", request.method, request.path, err, exc_info=err)
+        _LOGGER.debug("%s %s: %s", request.method, request.path, err)
         return error_response(err)
     except web.HTTPRequestEntityTooLarge:
         return error_response(BodyTooLargeError(limit=BODY_MAX_BYTES))
@@ -107,7 +107,7 @@ def _internal_error(number: str) -> web.Response:
     return web.json_response({"error": body}, status=500)
 
 
-def known_peers_only(peers: Collection[str]) -> Middleware:
+def known_peers_only(peers: Collection[str], seldom: Seldom) -> Middleware:
     """Refuse whoever connects from another address; what headers say counts nothing."""
 
     @web.middleware
@@ -115,7 +115,8 @@ def known_peers_only(peers: Collection[str]) -> Middleware:
         transport = request.transport
         peer = transport.get_extra_info("peername") if transport else None
         if not peer or peer[0] not in peers:
-            _LOGGER.warning(
+            seldom.warn(
+                "peer",
                 "%s: refused, only %s may connect here",
                 peer[0] if peer else "unknown",
                 ", ".join(sorted(peers)),
@@ -126,7 +127,7 @@ def known_peers_only(peers: Collection[str]) -> Middleware:
     return check
 
 
-def own_page_only(own_host: Callable[[web.Request], str]) -> Middleware:
+def own_page_only(own_host: Callable[[web.Request], str], seldom: Seldom) -> Middleware:
     """Refuse what another page sends in the user's name.
 
     `own_host` returns the host and port that the browser believes to talk to.
@@ -135,7 +136,8 @@ def own_page_only(own_host: Callable[[web.Request], str]) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if _may_do_harm(request) and not _is_own(request, own_host(request)):
-            _LOGGER.warning(
+            seldom.warn(
+                "another page",
                 "%s: refused %s %s of another page (%s)",
                 request.remote,
                 request.method,

@@ -6,7 +6,7 @@
 Both lead to the same home. Starts and stops; decides nothing.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 import contextlib
 from importlib import resources
 import logging
@@ -16,12 +16,14 @@ import socket
 import stat
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 import yaml
 
 from hearthgate.files import StateError, clear_socket
 from hearthgate.home.web.api import Api
 from hearthgate.home.web.errors import WebNotStartedError
 from hearthgate.home.web.facade import HomeApi, Json
+from hearthgate.home.web.hosts import KnownHosts, host_of, known_hosts_only
 from hearthgate.home.web.live import LivePages
 from hearthgate.home.web.middleware import (
     BODY_MAX_BYTES,
@@ -33,12 +35,13 @@ from hearthgate.home.web.middleware import (
 )
 from hearthgate.home.web.page_files import PAGE_FOLDER, PageFiles
 from hearthgate.home.web.users import Authenticator, NoLogin
+from hearthgate.http_server import HttpBounds, HttpServer
+from hearthgate.seldom import Seldom
 
 _LOGGER = logging.getLogger(__name__)
 
 # What is under way may end: a wish is taken in milliseconds, pairing in seconds.
 _STOP_SECONDS = 5.0
-_BACKLOG = 128
 
 
 class WebServer:
@@ -53,8 +56,9 @@ class WebServer:
         port: int = 0,
         unix_socket: Path | None = None,
         page: Path = PAGE_FOLDER,
-        own_host: Callable[[web.Request], str] = lambda request: request.host,
+        own_host: Callable[[web.Request], str] = host_of,
         peers: Collection[str] | None = None,
+        hosts: KnownHosts | None = None,
         live: LivePages | None = None,
     ) -> None:
         """Read the page's files; open nothing yet. Port 0 lets the system pick one.
@@ -63,7 +67,8 @@ class WebServer:
 
         `own_host` tells the host and port that the browser believes to talk to, for
         who serves this behind a proxy that changes the Host header. `peers` are the
-        only addresses that may connect over TCP; None: all.
+        only addresses that may connect over TCP; None: all. `hosts` are the names that
+        it answers to over TCP; None: any, for who is asked by `peers` that check it.
         """
         self._home = home
         self._authenticator = authenticator
@@ -71,10 +76,12 @@ class WebServer:
         self._unix_socket = unix_socket
         self._own_host = own_host
         self._peers = peers
+        self._hosts = hosts
+        self._seldom = Seldom(_LOGGER)
         self._files = PageFiles(page)
         self._description = read_description()
         self._live = live or LivePages(home)
-        self._runners: list[web.AppRunner] = []
+        self._servers: list[HttpServer] = []
         self._port = 0
         self._bound: Path | None = None  # the socket's path, once it is ours
 
@@ -90,24 +97,28 @@ class WebServer:
             if host is not None:
                 listener = _tcp_listener(host, port)
                 self._port = listener.getsockname()[1]
-                await self._serve(listener, self._authenticator, self._peers)
+                checks = []
+                if self._peers is not None:
+                    checks.append(known_peers_only(self._peers, self._seldom))
+                if self._hosts is not None:
+                    checks.append(known_hosts_only(self._hosts, self._seldom))
+                await self._serve(listener, self._authenticator, checks)
             if self._unix_socket is not None:
                 unix = _unix_listener(self._unix_socket)
                 self._bound = self._unix_socket
-                await self._serve(unix, NoLogin("command line"), None)
+                await self._serve(unix, NoLogin("command line"), [])
         except BaseException:
             await self.stop()
             raise
 
     async def stop(self) -> None:
         """Close the listeners, then the pages, then let requests end within seconds."""
-        for runner in self._runners:
-            for site in list(runner.sites):
-                await site.stop()
+        for server in self._servers:
+            server.stop_listening()
         await self._live.close()
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
+        for server in self._servers:
+            await server.close()
+        self._servers.clear()
         if self._bound is not None:
             with contextlib.suppress(StateError):  # the next start removes it
                 clear_socket(self._bound)
@@ -117,27 +128,26 @@ class WebServer:
         self,
         listener: socket.socket,
         who: Authenticator,
-        peers: Collection[str] | None,
+        checks: Sequence[Middleware],
     ) -> None:
-        # Headers that name us and our versions, and a log of clicks, help nobody.
-        runner = web.AppRunner(
-            self._application(who, peers),
-            access_log=None,
-            shutdown_timeout=_STOP_SECONDS,
+        server = HttpServer(
+            self._application(who, checks),
+            HttpBounds(trusted=frozenset(self._peers or ())),
+            what="page",
+            stop_s=_STOP_SECONDS,
         )
-        self._runners.append(runner)
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+        self._servers.append(server)
+        await server.start(listener)
 
     def _application(
-        self, who: Authenticator, peers: Collection[str] | None
+        self, who: Authenticator, checks: Sequence[Middleware]
     ) -> web.Application:
         application = web.Application(
             client_max_size=BODY_MAX_BYTES,
             middlewares=[
                 answer_errors,
-                *([] if peers is None else [known_peers_only(peers)]),
-                own_page_only(self._own_host),
+                *checks,
+                own_page_only(self._own_host, self._seldom),
                 known_users_only(who),
             ],
         )
@@ -166,7 +176,6 @@ def _tcp_listener(host: str, port: int) -> socket.socket:
         raise WebNotStartedError(
             address=f"{host}:{port}", reason=err.strerror or err
         ) from err
-    listener.setblocking(False)  # noqa: FBT003 (its signature)
     return listener
 
 
@@ -185,5 +194,4 @@ def _unix_listener(path: Path) -> socket.socket:
     except OSError as err:
         listener.close()
         raise WebNotStartedError(address=path, reason=err.strerror or err) from err
-    listener.setblocking(False)  # noqa: FBT003 (its signature)
     return listener
