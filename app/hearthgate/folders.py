@@ -96,6 +96,34 @@ def fresh_folder(path: Path, contents: Mapping[str, bytes]) -> None:
                 file.write(content)
 
 
+def let_through(path: Path, gid: int) -> None:
+    """Let a group reach what it knows the name of in a folder. Raises OSError.
+
+    A folder that a group has rights in already is left as it is.
+    """
+    with open_folder(path) as folder:
+        mode = stat.S_IMODE(os.fstat(folder).st_mode)
+        if not mode & (stat.S_IRWXG | stat.S_IXOTH):
+            os.fchown(folder, -1, gid)
+            os.fchmod(folder, mode | stat.S_IXGRP)
+
+
+def share_folder(path: Path, gid: int) -> None:
+    """Let a group read the files of a folder, and make more in it. Raises OSError.
+
+    Files and sockets stay ours: the group can write to the sockets, but neither change
+    nor remove anything (the sticky bit, unlink(2)).
+    """
+    with open_folder(path) as folder:
+        for name in _names(folder):
+            mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISSOCK(mode):
+                os.chown(name, -1, gid, dir_fd=folder, follow_symlinks=False)
+                os.chmod(name, 0o640 if stat.S_ISREG(mode) else 0o660, dir_fd=folder)
+        os.fchown(folder, -1, gid)
+        os.fchmod(folder, 0o1770)
+
+
 def remove_tree(path: Path) -> None:
     """Remove what is at path: a folder with all that is in it, or a link itself.
 

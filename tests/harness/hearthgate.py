@@ -58,6 +58,7 @@ class Process:
         """Run a command of ours. prefix: a program that becomes it."""
         self._prefix = prefix
         self.folder = Path(tempfile.mkdtemp(prefix="hearthgate-"))
+        self.folder.chmod(0o711)  # as /var/lib: the edge's own user goes through
         self.data = self.folder / "data"
         self.log_path = self.folder / "log"
         self._arguments = arguments

@@ -28,6 +28,7 @@ from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.discovery.knock import knock
 from hearthgate.home.discovery.probe import Probe
 from hearthgate.home.edge import Edge, EdgeSettings
+from hearthgate.home.edge.user import EdgeUser
 from hearthgate.home.errors import ServiceUnknownError
 from hearthgate.home.exposer import Exposer
 from hearthgate.home.forwarder import Forwarder, forward_of
@@ -88,9 +89,14 @@ class Agent:
         self._feed = Feed()
         self._parts = Parts(on_change=self._parts_changed, rng=rng)
         self._store = HomeStore(home_state_store(data))
+        edge = private_folder(data / "edge")
         self._edge = Edge(
-            private_folder(data / "edge"),
-            EdgeSettings(program=settings.edge.program, maxconn=settings.edge.maxconn),
+            edge,
+            EdgeSettings(
+                program=settings.edge.program,
+                maxconn=settings.edge.maxconn,
+                user=EdgeUser.find(settings.edge.program, edge),
+            ),
         )
         self._tunnels = Tunnels(
             private_folder(data / "relays"),

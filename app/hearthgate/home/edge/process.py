@@ -4,9 +4,11 @@
                                    └──────▶ end ─▶ SIGTERM ─▶ SIGKILL
 
 HAProxy must not outlive the agent: when our end of the pair closes it spins on the dead
-socket at 100 % CPU. The kernel ends it with us (PR_SET_PDEATHSIG, set by setpriv, as
-Python code between fork and exec is not safe beside threads). That signal is tied to
-the thread that forks, so this must run in the thread that lives as long as the agent.
+socket at 100 % CPU. The kernel ends it with us (PR_SET_PDEATHSIG, set by setpriv once
+it has changed the user, which clears it; Python code between fork and exec is not safe
+beside threads). That signal is tied to the thread that forks, so this must run in the
+thread that lives as long as the agent. Should the agent die before the signal is asked
+for, HAProxy gets no configuration and ends: it comes through a pipe (`_feed`).
 """
 
 import asyncio
@@ -25,6 +27,7 @@ import struct
 import termios
 from typing import Final
 
+from hearthgate.files import NotAFileError, StateError, read_capped
 from hearthgate.home.edge.access import KEY_VARIABLE
 from hearthgate.home.edge.config import CONFIG, DOOR_VARIABLE
 from hearthgate.home.edge.console import Console
@@ -33,18 +36,9 @@ from hearthgate.home.edge.settings import EdgeSettings
 
 _LOGGER = logging.getLogger(__name__)
 
-# Should the agent die before setpriv has asked for the signal, the shell finds itself
-# with another parent and does not start HAProxy.
-_LAUNCH: Final = (
-    "setpriv",
-    "--pdeathsig",
-    "KILL",
-    "--",
-    "/bin/sh",
-    "-c",
-    '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"',
-    "sh",
-)
+_CONFIG_MAX: Final = 16 * 1024 * 1024  # 500 hostnames are about 500 KB
+_PIPE_BYTES: Final = 4096  # the kernel makes it a page, however large that is
+_FILLING: Final = b"#" * 79 + b"\n"
 _WORDS_MAX: Final = 16 * 1024
 _READY_EVERY_S: Final = 0.01
 _DOOR_EVERY_S: Final = 0.005
@@ -79,7 +73,7 @@ class Haproxy:
         """Let HAProxy judge the configuration. Raises EdgeRefusedError."""
         try:
             async with asyncio.timeout(self._settings.start_deadline_s):
-                process = await self._spawn("-c")
+                process = await self._spawn("-c", CONFIG)
                 try:
                     _, words = await process.communicate()
                 finally:
@@ -93,7 +87,7 @@ class Haproxy:
 
     async def start(self) -> None:
         """Start HAProxy and return when it answers. Raises EdgeFailedError."""
-        self._process = await self._spawn("-db")
+        await self._start()
         self._theirs.close()
 
     async def ready(self) -> None:
@@ -143,14 +137,44 @@ class Haproxy:
         self.pair.close()
         self._theirs.close()
 
-    async def _spawn(self, mode: str) -> Process:
-        door = self._theirs.fileno()
-        command = (*_LAUNCH, str(os.getpid()), self._settings.program, mode)
+    async def _start(self) -> None:
+        """Run it with the configuration from a pipe, of which we hold the other end."""
+        reading, writing = os.pipe()
         try:
+            size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            if (user := self._settings.user) is not None:
+                os.fchown(reading, user.uid, user.gid)  # or it could not open it
+            self._process = await self._spawn("-db", f"/dev/fd/{reading}", reading)
+        except BaseException as err:
+            os.close(writing)
+            if isinstance(err, OSError):
+                reason = f"it can't be configured: {err}"
+                raise EdgeFailedError(reason=reason) from err
+            raise
+        finally:
+            os.close(reading)
+        try:
+            async with asyncio.timeout(self._settings.start_deadline_s):
+                await asyncio.to_thread(_feed, writing, self.folder / CONFIG, size)
+        except TimeoutError as err:
+            # Without a reader the thread ends as well.
+            if self._process is not None:
+                await _put_down(self._process)
+            raise EdgeFailedError(reason="it did not read its configuration") from err
+        except (OSError, StateError, NotAFileError) as err:
+            raise EdgeFailedError(reason=f"it can't be configured: {err}") from err
+
+    async def _spawn(self, mode: str, config: str, *pipes: int) -> Process:
+        door, user = self._theirs.fileno(), self._settings.user
+        command = (
+            *("setpriv", *(user.become() if user else ()), "--pdeathsig", "KILL", "--"),
+            *(self._settings.program, mode, "-f", config),
+        )
+        try:
+            if user is not None:
+                await asyncio.to_thread(user.share, self.folder)
             return await asyncio.create_subprocess_exec(
                 *command,
-                "-f",
-                CONFIG,
                 cwd=self.folder,
                 env={
                     "PATH": os.environ.get("PATH", ""),
@@ -160,7 +184,7 @@ class Haproxy:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=(door,),
+                pass_fds=(door, *pipes),
             )
         except OSError as err:
             raise EdgeFailedError(reason=f"{command[0]}: {err.strerror}") from err
@@ -192,6 +216,24 @@ class Haproxy:
         if self._stopping:
             level = min(level, logging.DEBUG)  # "Proxy … stopped" for every backend
         _LOGGER.log(level, "edge generation %s: %s", self.number, line)
+
+
+def _feed(pipe: int, config: Path, size: int) -> None:
+    """Write the configuration, behind as much filling as the pipe takes, and close it.
+
+    Once a byte of the configuration is in the pipe HAProxy has read from it, and so
+    setpriv has asked the kernel for the signal long ago. If we die before, there is
+    nothing but comment, and HAProxy ends. Returns early if HAProxy has ended.
+    Blocking.
+    """
+    with (
+        contextlib.suppress(BrokenPipeError),
+        open(pipe, "wb", buffering=0) as stream,
+    ):
+        text = read_capped(config, _CONFIG_MAX) or b""
+        content = memoryview(_FILLING * (size // len(_FILLING) + 1) + text)
+        while content:
+            content = content[stream.write(content) :]
 
 
 def _alerts(words: str) -> str:

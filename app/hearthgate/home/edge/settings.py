@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 import os
 
+from hearthgate.home.edge.user import EdgeUser
+
 
 def _threads() -> int:
     """Return one thread per processor that we may use, at most four."""
@@ -14,6 +16,7 @@ class EdgeSettings:
     """How HAProxy is run and how patient it is. Times are in seconds."""
 
     program: str = "haproxy"  # looked up in PATH
+    user: EdgeUser | None = None  # None: as the agent's
 
     # A visitor costs two descriptors and 40 to 80 KiB with TLS, so this is about
     # 150 MiB at the very worst, on machines that start at 1 GiB.
