@@ -77,9 +77,13 @@ LABEL org.opencontainers.image.title="Hearthgate relay" \
 # Last, and without a name of its own after it: keep it so.
 FROM ${BUILD_FROM} AS addon
 ARG SOURCE_DATE_EPOCH=0
+# HAProxy's own user, where the container may change it: home/edge/user.py.
 RUN apt-get -o Acquire::Retries=5 update \
     && DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -y --no-install-recommends \
         haproxy python3 \
+    && groupadd --system --gid 10444 hearthgate-edge \
+    && useradd --system --uid 10444 --gid hearthgate-edge --no-create-home \
+        --home-dir /nonexistent --shell /usr/sbin/nologin hearthgate-edge \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /etc/*- /tmp/* \
         /etc/haproxy /var/lib/haproxy

@@ -222,6 +222,10 @@ def test_the_apparmor_profile_allows_all_that_the_home_did_in_these_tests(
         ("edge", "/data/edge/1/haproxy.cfg", "w"),
         ("edge", "/data/agent.sock", "w"),
         ("edge", "/usr/bin/python3.13", "x"),
+        ("edge", "/bin/sh", "x"),
+        ("edge", "/usr/bin/sh", "x"),
+        ("edge", "/usr/bin/dash", "x"),
+        ("edge", "/usr/bin/env", "x"),
         ("edge", "/tmp/x", "w"),
     ],
 )

@@ -39,7 +39,7 @@ PLACES = {
 }
 # … and files of which each is set aside, or that stop the start.
 FILES = {
-    "home": ("state.yaml", "machine", "entities-id", "password", "sessions.yaml"),
+    "home": ("state.yaml", "machine", "password", "sessions.yaml"),
     "relay": ("relay.yaml",),
 }
 ENVIRONMENT = {

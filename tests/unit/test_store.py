@@ -296,6 +296,20 @@ def test_apparmor_understands_the_profile_under_its_full_name() -> None:
     ]
 
 
+def test_agent_and_edge_have_no_shell_and_no_sockets_of_strangers() -> None:
+    """With the machine's network comes everybody's abstract UNIX socket."""
+    text = (ROOT / "apparmor.txt").read_text()
+    inner = text[text.index("  profile agent ") :]
+    rules = [line.strip() for line in inner.splitlines()]
+    ours = "unix type=stream peer=(label=**hearthgate**),"
+    assert [rule for rule in rules if rule.startswith("unix")] == [ours, ours]
+    started = [
+        rule for rule in rules if re.search(r"\b(ix|mrix|ixmr|cx|px|ux)\b", rule)
+    ]
+    assert not [rule for rule in started if re.search(r"\b(sh|dash|bash|env)\b", rule)]
+    assert len(started) == 5  # python, ldconfig, setpriv twice, haproxy
+
+
 def test_no_profile_has_a_capability_or_reaches_the_kernel_s_raw_network() -> None:
     lines = (ROOT / "apparmor.txt").read_text().splitlines()
     rules = [line.strip() for line in lines if not line.strip().startswith("#")]
