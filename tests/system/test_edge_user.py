@@ -1,6 +1,7 @@
 """HAProxy as a user of its own: what it can't reach then, and that it ends with us."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Iterator
 import os
 from pathlib import Path
@@ -11,6 +12,7 @@ import tempfile
 
 import pytest
 
+from hearthgate.home.access import make_access
 from hearthgate.home.edge import EdgeSettings
 from hearthgate.home.edge.user import EdgeUser
 from tests.harness import haproxies
@@ -97,7 +99,7 @@ async def test_what_belongs_to_the_agent_is_out_of_its_reach(scene: Scene) -> No
     (pid,) = scene.home.edge_pids()
     one, data = user_of(pid), scene.home.data
     folder = Path(f"/proc/{pid}/cwd").resolve()
-    for name in ("state.yaml", "password", "entities-id"):
+    for name in ("state.yaml", "password", "machine"):
         assert (data / name).exists()
         assert not may(one, "cat", str(data / name))
     for path in data.glob("certificates/**/*.pem"):
@@ -163,7 +165,6 @@ async def test_a_change_and_a_cut_work_over_the_boundary(open_folder: Path) -> N
         await home.edge.apply([route, home.route("second.example.com", service.port)])
         assert (await home.get(HOST))[0] == 200
         await gone(first)
-        assert len(home.edge.pids) == 1
         async with asyncio.timeout(60):
             while (home.folder / "edge" / "1").exists():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -217,6 +218,21 @@ def test_folders_of_ours_let_it_through_and_list_nothing(open_folder: Path) -> N
         assert path.stat().st_gid == one.gid
         assert not may(one, "ls", str(path))
     assert list((open_folder / "edge").iterdir()) == []
+
+
+@pytest.mark.usefixtures("haproxy")
+async def test_it_may_ask_the_agent_about_passwords(open_folder: Path) -> None:
+    """The socket for that lies in its folder, and belongs to the agent."""
+    access = make_access("anna", "correct horse")
+    async with (
+        house() as service,
+        household(open_folder, user=user(open_folder)) as home,
+    ):
+        await home.edge.apply([home.route(HOST, service.port, access=access)])
+        for password, status in (("correct horse", 200), ("wrong", 401)):
+            pair = base64.b64encode(f"anna:{password}".encode()).decode()
+            headers = {"Authorization": f"Basic {pair}"}
+            assert (await home.get(HOST, headers=headers))[0] == status
 
 
 @pytest.mark.usefixtures("haproxy")

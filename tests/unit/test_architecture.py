@@ -46,6 +46,8 @@ TOUCH_FILES = {
     "folders.py",
     "home/discovery/addresses.py",
     "home/edge/console.py",  # the folder itself, and that not through a link
+    "home/edge/folder.py",
+    "home/edge/passwords.py",  # the folder that was made anew before
     "home/edge/pages/__init__.py",
     "home/web/page_files.py",
     "home/web/server.py",

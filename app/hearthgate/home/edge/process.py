@@ -228,7 +228,7 @@ def _feed(pipe: int, config: Path, size: int) -> None:
     """
     with (
         contextlib.suppress(BrokenPipeError),
-        open(pipe, "wb", buffering=0) as stream,
+        os.fdopen(pipe, "wb", buffering=0) as stream,
     ):
         text = read_capped(config, _CONFIG_MAX) or b""
         content = memoryview(_FILLING * (size // len(_FILLING) + 1) + text)
