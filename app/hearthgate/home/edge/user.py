@@ -85,21 +85,21 @@ class EdgeUser:
     def _works(self, program: str, folder: Path) -> bool:
         """Try it: what a container or a security module forbids shows only then."""
         trial = folder / "0"  # generations begin with 1
-        reason = "a capability is missing"
+        why = "a capability is missing"
         try:
             if _may_change():
                 let_through(folder.parent, self.gid)
                 fresh_folder(trial, {"haproxy.cfg": _TRIAL})
                 self.share(trial)
-                reason = self._run(program, trial)
+                why = self._run(program, trial)
                 remove_tree(trial)
         except (OSError, StateError, subprocess.TimeoutExpired) as err:
-            reason = str(err)
-        if reason:
+            why = str(err)
+        if why:
             _LOGGER.info(
-                "edge: HAProxy runs as root, %s is not possible: %s", self.name, reason
+                "edge: HAProxy runs as root, %s is not possible: %s", self.name, why
             )
-        return not reason
+        return not why
 
     def _run(self, program: str, folder: Path) -> str:
         """Let HAProxy read a configuration as this user; return what is wrong."""
