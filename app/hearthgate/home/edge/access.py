@@ -24,6 +24,7 @@ from typing import Final
 from hearthgate.home.access.wish import PASSWORD_MAX
 from hearthgate.home.edge.language import HTML, NO_STORE, escape, page_file
 from hearthgate.home.edge.pages import UNCHECKED_FILE
+from hearthgate.home.edge.requests import COOKIE, COOKIE_VARIABLE
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
 from hearthgate.home.model import Access
@@ -33,8 +34,6 @@ SCRIPT: Final = "passwords.lua"
 SOCKET: Final = "passwords.sock"
 KEY_VARIABLE: Final = "HEARTHGATE_MEMORY_KEY"  # base64, new for each process
 
-# The prefix keeps other names and plain http from setting it (RFC 6265bis §4.1.3.2).
-COOKIE: Final = "__Host-hearthgate"
 PASSWORD_MAX_BYTES: Final = 4 * PASSWORD_MAX  # UTF-8
 
 # Three tables, and with them all of the counters (sc0 to sc2) that HAProxy 2.6 has; but
@@ -95,7 +94,7 @@ def _attempt(hostname: str, access: Access) -> Iterator[str]:
     digest = sha256(_token(hostname, access).encode()).hexdigest()
     yield (
         "  http-request set-var(txn.cookie) bool(true)"
-        f" if {{ req.cook({COOKIE}),sha2(256),hex -m str -i {digest} }}"
+        f" if {{ var({COOKIE_VARIABLE}),sha2(256),hex -m str -i {digest} }}"
     )
     yield (
         f'  http-request set-var-fmt(txn.attempt) "{hostname} %[{_ADDRESS}]'
@@ -174,8 +173,8 @@ def _too_many(settings: EdgeSettings) -> str:
 def _kept_from_the_service(access: Access) -> Iterator[str]:
     """Remove what was meant for the edge.
 
-    That is the password, which browsers go on sending, even a mistyped one, and the
-    cookie. Whoever has the cookie may use the Authorization header for the service, as
+    That is the password, which browsers go on sending, even a mistyped one. The cookie
+    is gone by now (requests.py). Whoever has it may use the Authorization header for the service, as
     Home Assistant's page does, and WebSockets come in from browsers that send them no
     password (Safari).
     """
@@ -184,10 +183,6 @@ def _kept_from_the_service(access: Access) -> Iterator[str]:
         "{ req.fhdr_cnt(authorization) gt 1 }",  # which of them was not looked at
     ):
         yield f"  http-request del-header Authorization if {ours}"
-    yield f"  http-request replace-header Cookie ^{COOKIE}=[^;]*(?:;\\ *)?(.*)$ \\1"
-    yield f"  http-request replace-header Cookie ^(.*);\\ *{COOKIE}=[^;]*(.*)$ \\1\\2"
-    only_ours = "{ req.fhdr_cnt(cookie) eq 1 } { req.fhdr(cookie) -m len 0 }"
-    yield f"  http-request del-header Cookie if {only_ours}"
 
 
 def _token(hostname: str, access: Access) -> str:

@@ -3,8 +3,8 @@
     routes, settings, generation ─▶ haproxy.cfg
     routes                       ─▶ certificates.list
 
-    frontend visitors   the hand-over socket; TLS; 421; headers
-      └─ backend NAME   one per hostname, named by it: access (access.py), one server
+    frontend visitors   the hand-over socket; TLS; what may pass (requests.py)
+      └─ backend NAME   two per hostname, named by it: access (access.py), one server
 
 A file has only relative paths and takes the socket from the environment, so that it
 depends on nothing but its arguments. Words from outside enter as checked hostnames,
@@ -14,12 +14,11 @@ addresses and ports, or escaped byte by byte. Must mean the same to HAProxy 2.6 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from hearthgate.home.edge import access, headers
+from hearthgate.home.edge import access, requests
 from hearthgate.home.edge.language import HTML, NO_STORE, page_file
 from hearthgate.home.edge.routes import Route, checked, is_address
 from hearthgate.home.edge.settings import EdgeSettings
 from hearthgate.home.model import Scheme, Target
-from hearthgate.wire.names import format_address
 
 # What a generation's folder holds. Short and relative: a UNIX socket's address has room
 # for 108 bytes, and a data folder may be deeper than that.
@@ -30,7 +29,7 @@ CUT: Final = "cut.list"  # hostnames whose connections end here; empty at the st
 DOOR_VARIABLE: Final = "HEARTHGATE_DOOR"  # holds the number of the hand-over socket
 
 # Pages that HAProxy itself answers with; the others come from rules.
-_HAPROXY_ERRORS: Final = (502, 503, 504)
+_HAPROXY_ERRORS: Final = (400, 408, 413, 502, 503, 504)
 # TLS 1.2 without CBC and without key exchange that has no forward secrecy. TLS 1.3 has
 # nothing to choose.
 _CIPHERS: Final = ":".join(
@@ -48,11 +47,12 @@ def render(routes: Sequence[Route], settings: EdgeSettings, generation: int) -> 
         *access.settings_lines(routes),
         *_resolvers(routes),
         *_defaults(settings),
-        *_frontend(),
+        *_frontend(routes),
         *access.tables(routes, settings),
     ]
     for route in routes:
-        lines += _backend(route, settings)
+        for name in requests.backends(route):
+            lines += _backend(name, route, settings)
     return "\n".join(lines) + "\n"
 
 
@@ -89,6 +89,7 @@ def _global(settings: EdgeSettings, generation: int) -> Iterator[str]:
     yield f"  ssl-default-bind-ciphers {_CIPHERS}"
     yield f"  tune.ssl.cachesize {settings.tls_sessions}"
     yield f"  tune.h2.initial-window-size {settings.h2_window_bytes}"
+    yield from requests.settings_lines()
 
 
 def _resolvers(routes: Iterable[Route]) -> Iterator[str]:
@@ -129,11 +130,12 @@ def _defaults(settings: EdgeSettings) -> Iterator[str]:
     yield "  clitcpka-intvl 20s"
     yield "  clitcpka-cnt 4"
     yield "  option srvtcpka"
+    yield from requests.defaults_lines()
     for status in _HAPROXY_ERRORS:
         yield f"  http-error status {status} {HTML} {page_file(status)} {NO_STORE}"
 
 
-def _frontend() -> Iterator[str]:
+def _frontend(routes: Iterable[Route]) -> Iterator[str]:
     yield "frontend visitors"
     yield (
         f'  bind "sockpair@${{{DOOR_VARIABLE}}}" accept-proxy ssl'
@@ -143,34 +145,17 @@ def _frontend() -> Iterator[str]:
     # A hostname that was turned off ends here without an answer: a browser then opens a
     # new connection, which the current generation judges. The list is empty in life.
     yield f"  http-request reject if {{ var(sess.name) -m str -f {CUT} }}"
-    # Browsers reuse a connection for other names of the same certificate (RFC 9113
-    # §9.1.1). The policy belongs to the authority of the request, so they must agree.
-    yield (
-        "  http-request return status 421"
-        f" {HTML} {page_file(421)} {NO_STORE}"
-        " if !{ req.fhdr(host),host_only,rtrim(.),strcmp(sess.name) eq 0 }"
-    )
-    yield f"  http-request del-header {headers.pattern()} -m reg"
-    # A WebSocket is the only tunnel: through "Upgrade: h2c" a visitor could send whole
-    # requests past these rules. And "Connection: X-Forwarded-For" would have services
-    # that are proxies themselves drop what is set below (RFC 9110 §7.6.1).
-    websocket = "{ req.fhdr(upgrade) -m str -i websocket }"
-    yield f"  http-request del-header Upgrade if !{websocket}"
-    yield f"  http-request del-header Connection if !{websocket}"
-    yield f"  http-request set-header Connection Upgrade if {websocket}"
-    yield "  http-request add-header X-Forwarded-For %[src]"
-    yield "  http-request add-header X-Forwarded-Proto https"
-    # strict-sni let only our hostnames in, and each has its backend.
-    yield "  use_backend %[var(sess.name)]"
+    yield from requests.frontend_rules(routes)
+    yield from requests.answer_rules()
 
 
-def _backend(route: Route, settings: EdgeSettings) -> Iterator[str]:
-    yield f"backend {route.hostname}"
+def _backend(name: str, route: Route, settings: EdgeSettings) -> Iterator[str]:
+    yield f"backend {name}"
+    if name != route.hostname:
+        yield from requests.stream_lines()
     if route.access is not None:
         yield from access.rules(route.hostname, route.access, settings)
-    where = format_address(route.hostname, route.public_port)
-    yield f"  http-request add-header X-Forwarded-Host {where}"
-    yield f"  http-request add-header X-Forwarded-Port {route.public_port}"
+    yield from requests.service_rules(route)
     yield _server(route.target, tells_visitor=route.tells_visitor)
 
 

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from hearthgate.home.edge.config import CONSOLE, CUT
 from hearthgate.home.edge.errors import EdgeFailedError
+from hearthgate.home.edge.requests import hostname_of
 from hearthgate.home.edge.traffic import Reading, read_stat
 
 _PROMPT: Final = b"\n> "
@@ -113,7 +114,7 @@ class Console:
         sessions = [
             session
             for session, backend in _SESSION.findall(await self.ask("show sess"))
-            if backend == hostname
+            if hostname_of(backend) == hostname
         ]
         for session in sessions:
             await self.ask(f"shutdown session {session}")

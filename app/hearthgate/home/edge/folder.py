@@ -1,7 +1,7 @@
 """Write what one generation reads into a folder of its own.
 
     folder/7/haproxy.cfg  certificates.list  NAME.pem …  503.html …  cut.list
-             passwords.lua
+             passwords.lua  no_trailers.lua
 
 Certificates are copied, so that a renewal half-way through a start cannot mix two, and
 so that the names in the files are ours. Everything here blocks: run in a thread.
@@ -39,6 +39,7 @@ from hearthgate.home.edge.config import (
 from hearthgate.home.edge.errors import EdgeFailedError, EdgeRefusedError
 from hearthgate.home.edge.language import page_file
 from hearthgate.home.edge.pages import PAGES, UNCHECKED_FILE, html, unchecked_html
+from hearthgate.home.edge.requests import TRAILERS_SCRIPT
 from hearthgate.home.edge.routes import Route, checked
 from hearthgate.home.edge.settings import EdgeSettings
 
@@ -71,7 +72,7 @@ def write(folder: Path, wanted: Plan, settings: EdgeSettings, generation: int) -
         CONFIG: render(wanted.routes, settings, generation),
         CERTIFICATES: render_certificates(wanted.routes),
         CUT: "",
-        SCRIPT: files("hearthgate.home.edge").joinpath(SCRIPT).read_text("utf-8"),
+        **{name: _script(name) for name in (SCRIPT, TRAILERS_SCRIPT)},
         UNCHECKED_FILE: unchecked_html(),
         **{page_file(status): html(status) for status in PAGES},
     }
@@ -100,6 +101,10 @@ def sweep(folder: Path) -> None:
     for name in names_in(private_folder(folder)):
         if name.isdecimal():
             remove(folder / name)
+
+
+def _script(name: str) -> str:
+    return files("hearthgate.home.edge").joinpath(name).read_text("utf-8")
 
 
 def _certificate(route: Route) -> bytes:

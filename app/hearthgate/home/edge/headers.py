@@ -2,62 +2,151 @@
 
 Proxies write these, so services trust them for the address, the scheme, the host or
 even the user. The edge is the only proxy before them that a service may believe.
+
+    not only letters, digits and dashes ─▶ dropped: CGI, WSGI, Rack and PHP make the
+                                           same variable of Remote-User and Remote.User
+    a WORD between its dashes           ─▶ dropped
+    a FAMILY                            ─▶ dropped
+    anything else                       ─▶ passes; EXCEPTIONS pass in any case
+
+docs/threat-model.md says the same for people.
 """
 
 from typing import Final
 
-# Each stands for itself and for its spelling with underscores: CGI, WSGI and PHP map
-# both to the same variable. A trailing * means every header that begins so.
-UNTRUSTED: Final = (
-    "x-forwarded*",
-    "forwarded*",  # RFC 7239, and forwarded-for of old proxies
-    "x-original-*",  # -url and -host override the path in IIS, Symfony, Laminas
-    "x-rewrite-url",
-    "x-host",
-    "x-http-host-override",
-    "x-real-ip",
-    "x-client-ip",
-    "client-ip",
-    "true-client-ip",
-    "x-cluster-client-ip",
-    "cf-connecting-ip*",
-    "fastly-client-ip",
-    "fly-client-ip",
-    "x-envoy-external-address",
-    "x-scheme",
-    "x-url-scheme",
-    "front-end-https",
-    "x-remote-*",  # the user of a proxy: Home Assistant's ingress, Gitea, Jellyfin …
-    "remote-*",  # Authelia: Remote-User, Remote-Groups, Remote-Email
-    "x-authenticated-*",
+# Whose names are made of words between dashes, any of which says what they are about.
+WORDS: Final = (
+    # the address: X-Real-IP, CF-Connecting-IPv6, X-Azure-ClientIP, X-Remote-Addr …
+    *("ip", "ipv4", "ipv6", "addr", "address"),
+    *("clientip", "realip", "remoteip", "socketip", "srcip"),
+    # what a proxy saw: X-Forwarded-For, Forwarded (RFC 7239), X-Forward-For …
+    *("forward", "forwarded", "forwardedfor"),
+    # who it is, by single sign-on: X-Amzn-Oidc-Identity, X-Goog-IAP-JWT-Assertion …
+    *("iap", "oidc", "saml", "shib", "sso", "webauth", "remoteuser", "authuser"),
+    # the visitor's certificate, or how it came: SSL-Client-Verify, X-ARR-SSL, X-TLS-…
+    *("ssl", "tls", "clientcert", "https"),
+)
+# A star stands for any letters, digits and dashes, or for nothing.
+FAMILIES: Final = (
+    # The user, whatever stands before: X-Remote-User, IV-User, X-Auth-Username.
+    *("user", "*-user", "username", "*-username", "userinfo", "*-userinfo"),
+    *("groups", "*-groups", "roles", "*-roles", "email", "*-email", "mail"),
+    *("uid", "upn", "eppn", "displayname", "*-dn", "*-jwt-assertion"),
+    "remote-*",  # Authelia, Pangolin, YunoHost, Apache
+    "x-remote-*",  # Home Assistant's ingress, and many
+    "auth-user*",
+    "x-auth-user*",
     "x-auth-request-*",  # oauth2-proxy
+    "x-auth-subject",  # gatekeepers of Keycloak
+    "x-auth-name",
+    "x-authenticated-*",
     "x-authentik-*",
-    "x-webauth-*",  # Grafana
+    "x-authelia-*",
     "x-pomerium-*",
-    "x-ssl-*",
-    "ssl-client-*",
+    "x-vouch-*",
+    "x-token-user-*",  # Caddy's security module, as the next one
+    "x-token-subject",
+    "x-consumer-*",  # Kong and APISIX
+    "x-credential-*",
+    "x-anonymous-consumer",
+    "x-teleport-*",
+    "teleport-*",
+    "x-organizr-*",
+    "x-sandstorm-*",
+    "x-user-email",
+    "x-user-name",
+    "x-proxy-*",
+    "x-ms-client-principal*",  # Azure, as the next three
+    "x-ms-token-*",
+    "x-arr-*",
+    "x-azure-*",
+    "x-goog-authenticated-*",  # Google, as the next three
+    "x-endpoint-api-*",
+    "x-apigateway-*",
+    "x-appengine-*",
+    "x-amzn-mtls-*",
+    "tailscale-*",  # what its serve says; its clients say X-Tailscale-…
+    "ngrok-*",
+    "ynh-*",
+    "oam-*",  # Oracle, as the next one
+    "osso-*",
+    "iv-*",  # IBM
+    "sm-*",  # SiteMinder
+    "cas-*",
+    "mellon-*",
+    "wl-proxy-*",
+    "client-cert*",  # RFC 9440
     "x-client-cert*",
-    "x-ingress-path",  # the Supervisor's ingress
+    "x-client-verify",
+    "x-client-s-*",
+    # The address and the way: content delivery networks and load balancers.
+    "cf-*",
+    "cdn-*",
+    "x-cdn-*",
+    "cloudfront-*",
+    "fastly-*",
+    "fly-*",
+    "akamai-*",
+    "x-akamai-*",
+    "true-client-*",
+    "x-nf-*",
+    "x-vercel-*",
+    "x-sucuri-*",
+    "x-envoy-*",
+    "x-real-*",
+    "x-cluster-*",
+    "x-originating-*",
+    "x-coming-from",
+    # The host, the scheme and the path, which some believe more than the request.
+    "x-original-*",  # IIS, Symfony, Laminas
+    "x-rewrite-*",
+    "x-override-*",
+    "x-request-uri",
+    "x-script-name",
+    "x-host",
+    "x-http-host*",
+    "disguised-host",
+    "x-scheme",
+    "x-proto",
+    "x-url-scheme",
+    "front-end-*",
+    # What only a platform around the service may say.
+    "x-ingress-*",  # the Supervisor's ingress, as the next three
     "x-hass-*",
     "x-supervisor-*",
     "x-hassio-*",
+    "x-hearthgate-*",
+    "hearthgate-*",
+    "x-accel-*",  # nginx with Rack: which file to send, as the next one
+    "x-sendfile-*",
+    # What is meant for the nearest proxy, and that is us (RFC 9110 §7.6.1).
     "proxy",  # httpoxy: becomes HTTP_PROXY in CGI
+    "proxy-*",
+    "keep-alive",
+    "trailer",  # none passes
     "http2-settings",  # half of an upgrade to h2c
-    "keep-alive",  # meant for the nearest end of a connection, as the next one
-    "proxy-authorization",  # meant for the nearest proxy, and that is us
+    "cookie2",
+)
+# Clients of these services name themselves in them, and no proxy does.
+EXCEPTIONS: Final = (
+    "x-clickhouse-user",
+    "x-trino-user",
+    "x-presto-user",
+    "x-redmine-switch-user",
 )
 
 
-def _spellings(name: str) -> str:
-    wild = name.endswith("*")
-    stem = name.rstrip("*").replace("-", "[-_]")
-    return stem + (".*" if wild else "")
-
-
 def pattern() -> str:
-    """Return one regular expression over whole header names.
+    """Return one regular expression over whole header names, in lower case.
 
-    One pass with PCRE's compiler is cheaper than thirty rules that each walk the list.
-    Holds neither blanks nor quotes, so it is one word in a configuration.
+    One pass with PCRE's compiler is cheaper than a hundred rules that each walk the
+    list. Holds neither blanks nor quotes, so it is one word in a configuration.
     """
-    return "^(?i:" + "|".join(_spellings(name) for name in UNTRUSTED) + ")$"
+    kept = "|".join(EXCEPTIONS)
+    words = "|".join(WORDS)
+    families = "|".join(name.replace("*", "[a-z0-9-]*") for name in FAMILIES)
+    return (
+        f"^(?i:(?!(?:{kept})$)(?:[a-z0-9-]*[^a-z0-9-].*"
+        f"|(?:[a-z0-9-]*-)?(?:{words})(?:-[a-z0-9-]*)?"
+        f"|{families}))$"
+    )

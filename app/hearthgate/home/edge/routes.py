@@ -16,6 +16,7 @@ from typing import Final
 
 from hearthgate.home.edge.errors import EdgeRefusedError
 from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.home.protocols import protocol_mistake
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 from hearthgate.wire.names import HostnameInvalidError, fold_hostname, normalise_host
 
@@ -39,10 +40,11 @@ class Route:
     name: str  # for the log; never enters the configuration
     public_port: int = DEFAULT_RELAY_PORT  # of the relay: what visitors type
     tells_visitor: bool = False  # the service gets PROXY protocol headers, version 2
+    protocols: tuple[str, ...] = ()  # to which it may switch, beside WebSocket
 
-    def policy(self) -> tuple[Target, Access | None, bool]:
+    def policy(self) -> tuple[object, ...]:
         """Return what, when it changes, ends connections that began under it."""
-        return self.target, self.access, self.tells_visitor
+        return self.target, self.access, self.tells_visitor, self.protocols
 
 
 def checked(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -77,6 +79,9 @@ def _check(route: Route) -> None:
     _check_port(route.hostname, route.public_port)
     if route.access is not None:
         _check_access(route.hostname, route.access)
+    for protocol in route.protocols:
+        if protocol_mistake(protocol) is not None:
+            raise EdgeRefusedError(reason=f"{route.hostname}: no protocol {protocol!r}")
 
 
 def _check_target(route: Route) -> None:

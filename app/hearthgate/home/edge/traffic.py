@@ -13,6 +13,7 @@ import csv
 from dataclasses import dataclass
 from typing import Final
 
+from hearthgate.home.edge.requests import hostname_of
 from hearthgate.home.model import Bytes
 
 _VISITORS: Final = "visitors"  # as config.py names it
@@ -38,13 +39,16 @@ class Traffic:
 
 def read_stat(text: str) -> Reading:
     """Read the answer to "show stat". What makes no sense counts as nothing."""
-    visitors, backends = 0, {}
+    visitors = 0
+    backends: dict[str, Bytes] = {}
     for row in csv.DictReader(text.removeprefix("# ").splitlines()):
         name = row.get("pxname") or ""
         if row.get("svname") == _FRONTEND and name == _VISITORS:
             visitors += _number(row.get("scur"))
         elif row.get("svname") == _BACKEND:
-            backends[name] = Bytes(_number(row.get("bin")), _number(row.get("bout")))
+            hostname = hostname_of(name)
+            now = Bytes(_number(row.get("bin")), _number(row.get("bout")))
+            backends[hostname] = backends.get(hostname, Bytes()) + now
     return Reading(visitors, backends)
 
 

@@ -27,10 +27,36 @@ class Page:
 
 PAGES: Final[Mapping[int, Page]] = MappingProxyType(
     {
+        400: Page(
+            "This request cannot be understood",
+            "What your browser or app sent is not a proper request for this address. "
+            "Reloading the page usually helps.",
+            _CROSS,
+        ),
         401: Page(
             "Please sign in",
             "This page asks for a name and a password. Reload it to try again.",
             _LOCK,
+        ),
+        405: Page(
+            "This is not done here",
+            "This address is no proxy. It leads to one service only.",
+            _CROSS,
+        ),
+        408: Page(
+            "Your request took too long",
+            "It did not arrive in time. Please check your connection and try again.",
+            _CLOCK,
+        ),
+        413: Page(
+            "This is too large",
+            "What was sent is larger than can be taken here.",
+            _CROSS,
+        ),
+        414: Page(
+            "This address is too long",
+            "The link is longer than can be taken here.",
+            _CROSS,
         ),
         421: Page(
             "This address belongs elsewhere",
@@ -43,6 +69,12 @@ PAGES: Final[Mapping[int, Page]] = MappingProxyType(
             "There were several wrong passwords from your network. "
             "Please wait a few minutes and try again.",
             _CLOCK,
+        ),
+        431: Page(
+            "Your browser sent too much",
+            "It sent more cookies or other headers than can be taken here. "
+            "Deleting the cookies of this address usually helps.",
+            _CROSS,
         ),
         502: Page(
             "This service gave no proper answer",
