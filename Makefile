@@ -33,7 +33,7 @@ NEEDS_demo := haproxy:haproxy pebble:pebble pebble-challtestsrv:pebble \
 NEEDS_test := $(NEEDS_demo) python3-venv chromium:chromium certutil:libnss3-tools \
 	fonts-dejavu-core iproute2 apparmor_parser:apparmor \
 	mosquitto:mosquitto nft:nftables iperf3:iperf3 ssh:openssh-client \
-	sshd:openssh-server
+	sshd:openssh-server php:php-cli ruby:ruby ruby-webrick node:nodejs
 NEEDS_test-images := buildah:buildah debootstrap:debootstrap \
 	debian-archive-keyring pebble:pebble \
 	pebble-challtestsrv:pebble ip:iproute2 sysctl:procps \

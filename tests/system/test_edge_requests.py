@@ -55,6 +55,7 @@ async def test_behind_a_relay_on_another_port_the_service_learns_that_port(
             lies = {"X-Forwarded-Host": "lie", "X-Forwarded-Port": "1"}
             _, body = await home.get(name, headers=lies)
             seen = json.loads(body)["headers"]
+            assert [v for k, v in seen if k == "host"] == [host]
             assert [v for k, v in seen if k == "x-forwarded-host"] == [host]
             assert [v for k, v in seen if k == "x-forwarded-port"] == [port]
 
@@ -110,6 +111,19 @@ async def test_visitor_cannot_have_our_headers_dropped_on_the_way(
         (f"{OTHER}:443", 421),
         (f"x{HOST}", 421),
         (f"{HOST}.evil.example", 421),
+        (f"{HOST}:", 200),
+        (f"{HOST}:@evil.example", 421),
+        (f"{HOST}:443@evil.example", 421),
+        (f"evil@{HOST}", 421),
+        (f"{HOST}..", 421),
+        (f"{HOST}...", 421),
+        (f"{HOST}...:443", 421),
+        (f".{HOST}", 421),
+        (f"{HOST}:44x", 421),
+        (f"{HOST}:443:443", 421),
+        (f"{HOST}/", 421),
+        (f"{HOST}%00", 421),
+        (f"[{HOST}]", 421),
         (f"{HOST}, {OTHER}", 421),
         (f"{OTHER}, {HOST}", 421),
         ("", 421),
@@ -129,6 +143,48 @@ async def test_authority_must_be_the_name_of_the_connection(
         assert (service.requests == 1) == (status == 200)
         if got == 421:
             assert b"belongs elsewhere" in body
+        if got == 200:
+            seen = [v for k, v in json.loads(body)["headers"] if k == "host"]
+            assert seen == [HOST]
+
+
+TARGETS = {
+    f"https://{HOST}/echo?x=1": "/echo?x=1",
+    f"https://{HOST.upper()}/echo?x=1": "/echo?x=1",
+    f"HTTPS://{HOST}:443/echo?x=1": "/echo?x=1",
+    "/echo?x=https://barn.example.com/": "/echo?x=https://barn.example.com/",
+    "//barn.example.com/echo": "//barn.example.com/echo",
+    f"http://{HOST}/echo": None,
+    f"ftp://{HOST}/echo": None,
+    f"ws://{HOST}/echo": None,
+    f"https://evil@{HOST}/echo": None,
+    f"https://{HOST}@evil.example/echo": None,
+    f"https://{HOST}:x@evil.example/echo": None,
+    "https://evil.example/echo": None,
+    "https:///echo": None,
+    "https:/echo": None,
+    f"//{OTHER}:@/../echo": f"//{OTHER}:@/../echo",
+    "echo": None,
+    "*": None,
+    "http:": None,
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_target_reaches_a_service_as_a_path_or_not_at_all(
+    tmp_path: Path, target: str
+) -> None:
+    async with house() as service, household(tmp_path) as home:
+        await home.edge.apply([home.route(HOST, service.port)])
+        visitor = await home.visit(HOST)
+        ask = f"GET {target} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        answer = await asyncio.to_thread(visitor.raw, ask.encode())
+        expected = TARGETS[target]
+        if expected is None:
+            assert answer.startswith(b"HTTP/1.1 4")
+            assert service.requests == 0
+        else:
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["path"] == expected
 
 
 @pytest.mark.parametrize(

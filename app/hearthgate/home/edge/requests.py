@@ -166,6 +166,7 @@ def _tunnel(routes: Iterable[Route]) -> Iterator[str]:
     yield (
         "  http-request set-var(txn.upgrade) req.fhdr(upgrade),lower"
         " if { req.fhdr_cnt(upgrade) eq 1 } { req.hdr(connection) -m str -i upgrade }"
+        " !{ req.fhdr(transfer-encoding) -m found }"  # a body comes first, and trailers
     )
     yield (
         "  http-request set-var(txn.tunnel) bool(true)"
