@@ -238,6 +238,17 @@ async def test_access_and_hostname_of_a_live_service_can_be_changed(
         EXPOSURE,
         {"enabled": True, "hostname": "door.cottage.example.com", "relay_id": "r1"},
     )
+    await expect(dialog).to_have_count(0)
+    await menu.click()
+    await page.get_by_role("menuitem", name="Protocols…").click()
+    dialog = page.get_by_role("dialog", name="Protocols of Camera")
+    await dialog.get_by_label("May switch to").fill("Tailscale-Control-Protocol, x/1")
+    await dialog.get_by_role("button", name="Save").click()
+    assert await home.called() == (
+        "PUT",
+        EXPOSURE,
+        {"enabled": True, "protocols": ["tailscale-control-protocol", "x/1"]},
+    )
 
 
 async def test_the_public_address_is_copied_also_where_no_clipboard_api_is(

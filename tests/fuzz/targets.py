@@ -307,6 +307,7 @@ TARGETS: dict[str, Target] = {
             {"enabled": True, "hostname": "a.example.com", "access": None},
             {"enabled": True, "access": {"username": "anna", "password": "w" * 12}},
             {"enabled": True, "public_port": 22, "proxy_protocol": False},
+            {"enabled": True, "protocols": ["tailscale-control-protocol"]},
             {"login_attempts": 5},
         ),
     ),

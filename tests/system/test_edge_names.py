@@ -1,7 +1,9 @@
 """The judge: what a visitor said arrives nowhere as if we had said it.
 
-every name that proxies own × every place of a request × HTTP/1.1 and HTTP/2
-─▶ edge ─▶ echo services in Python, PHP, Ruby and Node ─▶ no LIE in what they saw
+    names that proxies own, everywhere in a request, over HTTP/1.1 and HTTP/2
+        ─▶ edge ─▶ echo services in Python, PHP, Ruby and Node ─▶ they saw no LIE
+
+A trailer is refused before HAProxy 3.2, and dropped from then on.
 """
 
 import asyncio

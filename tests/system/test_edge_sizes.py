@@ -107,6 +107,7 @@ async def test_answer_may_have_a_large_head(
 
 @pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
 async def test_body_is_no_part_of_the_head(home: Household, protocol: str) -> None:
-    data = 'data = "' + "x" * 200 * KB + '"\n'
-    status, _ = await curl(home, protocol, "/", stdin=data)
+    file = home.folder / "body"
+    file.write_bytes(bytes(200 * KB))
+    status, _ = await curl(home, protocol, "/", "--data-binary", f"@{file}")
     assert status == 200

@@ -399,6 +399,7 @@ class Exposer:
             name=exposure.name,
             public_port=relay.port if relay else DEFAULT_RELAY_PORT,
             tells_visitor=exposure.tells_visitor,
+            protocols=exposure.protocols,
         )
 
     async def _publish(self, relay_id: str) -> None:

@@ -353,6 +353,7 @@ class Home:
             access=access,
             tells_visitor=_tells_visitor(wish, old),
             hass_may_switch=_hass_may_switch(wish, old),
+            protocols=_protocols(wish, old),
         ).decided_after(old)
 
         def put(state: HomeState) -> HomeState:
@@ -566,6 +567,12 @@ def _tells_visitor(wish: ExposureWish, old: Exposure | None) -> bool:
     if wish.proxy_protocol is None:
         return old.tells_visitor if old else False
     return wish.proxy_protocol
+
+
+def _protocols(wish: ExposureWish, old: Exposure | None) -> tuple[str, ...]:
+    if wish.protocols is None:
+        return old.protocols if old else ()
+    return wish.protocols
 
 
 def _hass_may_switch(wish: ExposureWish, old: Exposure | None) -> bool:

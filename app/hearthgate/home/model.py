@@ -113,6 +113,7 @@ class Exposure:
     access: Access | None = None
     public_port: int = 0  # of a forward: where visitors come to at the relay
     tells_visitor: bool = False  # the service gets PROXY protocol headers, version 2
+    protocols: tuple[str, ...] = ()  # of a site: to which it may switch
     hass_may_switch: bool = False  # Home Assistant may turn it on and off, by MQTT
     was_public: bool = False  # its owner has turned it on by these very rules
 

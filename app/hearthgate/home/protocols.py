@@ -22,9 +22,9 @@ _NEVER: Final = re.compile(
 def protocol_mistake(name: object) -> str | None:
     """Tell why a name cannot be allowed; None: it can."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return "expected a protocol's name in lower case, as in its Upgrade header"
+        return "expected the lower-case name of a protocol, as in its Upgrade header"
     if name.startswith("websocket"):
         return "WebSockets need no permission"
     if _NEVER.fullmatch(name):
-        return f"{name} could carry requests past the access rules"
+        return "this protocol could carry requests past the access rules"
     return None

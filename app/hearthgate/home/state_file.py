@@ -2,7 +2,7 @@
 
     relays:     [{id, name, host, port, fingerprint, home_id, joined_at}]
     services:   [{id, name, address, kind}]
-    exposures:  [{service, name, address, relay, hostname, enabled, access}]
+    exposures:  [{service, name, address, relay, hostname, enabled, access, protocols}]
     exposures:  [{service, name, address, relay, port, enabled, proxy_protocol}]
 
 The second form is that of a forward: its address begins with tcp:// or udp://. Both
@@ -22,6 +22,7 @@ from typing import Any
 import voluptuous as vol
 
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
+from hearthgate.home.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.state import HomeState, Membership
 from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.store import YamlStore
@@ -103,6 +104,13 @@ def _port(value: object) -> int:
     return value
 
 
+def _protocol(value: object) -> str:
+    mistake = protocol_mistake(value)
+    if mistake is not None:
+        raise vol.Invalid(mistake)
+    return str(value)
+
+
 def _moment(value: object) -> int:
     """Read a time with seconds. YAML makes a datetime of one without quotes."""
     try:
@@ -161,6 +169,9 @@ _EXPOSURE = {
     vol.Optional("proxy_protocol", default=False): bool,
     vol.Optional("hass_may_switch", default=False): bool,
     vol.Optional("was_public", default=False): bool,
+    vol.Optional("protocols", default=list): vol.All(
+        [_protocol], vol.Length(max=PROTOCOLS_MAX)
+    ),
 }
 
 
@@ -275,6 +286,7 @@ def _load_exposure(data: dict[str, Any]) -> Exposure:
         tells_visitor=data["proxy_protocol"],
         hass_may_switch=data["hass_may_switch"],
         was_public=data["was_public"],
+        protocols=tuple(data["protocols"]),
     )
 
 
@@ -325,6 +337,8 @@ def _dump_exposure(exposure: Exposure) -> dict[str, Any]:
         data["hostname"] = exposure.hostname
         if exposure.tells_visitor:
             data["proxy_protocol"] = True
+    if exposure.protocols:
+        data["protocols"] = list(exposure.protocols)
     if exposure.access is not None:
         data["access"] = {
             "username": exposure.access.username,

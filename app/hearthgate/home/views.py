@@ -105,6 +105,7 @@ def exposure_view(exposure: Exposure, status: Status, relay: Membership | None) 
         "proxy_protocol": exposure.tells_visitor,
         "hass_may_switch": exposure.hass_may_switch,
         "was_public": exposure.was_public,
+        "protocols": list(exposure.protocols),
         "url": _where(exposure, relay),
         "relay_id": exposure.relay_id,
         "access": None if access is None else {"username": access.username},

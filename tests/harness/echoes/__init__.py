@@ -2,8 +2,8 @@
 
     with echo("ruby") as port: …      python, php, ruby or node, in a process of its own
 
-    request ─▶ {"seen": [[name, value], …]}      everything that a program could look at:
-                                                 headers, variables, trailers, the target
+    request ─▶ {"seen": [[name, value], …]}   everything that a program could look at:
+                                              headers, variables, trailers, target
 
 Each is the plain server that comes with its language, which is also what many a small
 device or container runs.

@@ -186,6 +186,27 @@ def test_a_site_that_tells_visitors_addresses_is_kept(tells: bool) -> None:
     assert ("proxy_protocol" in dumped["exposures"][0]) is tells
 
 
+def test_protocols_of_a_site_are_kept_and_left_away_if_there_are_none() -> None:
+    """A file without them can be read by a version that does not know them."""
+    site: dict[str, object] = {
+        "service": "headscale",
+        "name": "Headscale",
+        "address": "http://192.0.2.9:8080",
+        "relay": "r1",
+        "hostname": "vpn.example.com",
+        "enabled": True,
+    }
+    without = load_state(STATE_SCHEMA({"exposures": [site]}))
+    assert "protocols" not in dump_state(without)["exposures"][0]
+    site["protocols"] = ["tailscale-control-protocol"]
+    found = load_state(STATE_SCHEMA({"exposures": [site]}))
+    assert found.sites[0].protocols == ("tailscale-control-protocol",)
+    assert load_state(STATE_SCHEMA(dump_state(found))) == found
+    for wrong in (["h2c"], ["Upper"], ["a b"], [""], [1], ["x"] * 9, "x"):
+        with pytest.raises(vol.Invalid):
+            STATE_SCHEMA({"exposures": [{**site, "protocols": wrong}]})
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -15,6 +15,7 @@ import voluptuous as vol
 
 from hearthgate.home.access import ACCESS_SCHEMA
 from hearthgate.home.model import Target
+from hearthgate.home.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.targets import InvalidTargetError, read_target
 from hearthgate.home.web.errors import (
     BodyTooSlowError,
@@ -131,6 +132,15 @@ def _port(value: object) -> int:
     return value
 
 
+def _protocols(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > PROTOCOLS_MAX:
+        raise vol.Invalid(f"expected a list of at most {PROTOCOLS_MAX} protocols")
+    for mistake in map(protocol_mistake, value):
+        if mistake is not None:
+            raise vol.Invalid(mistake)
+    return tuple(dict.fromkeys(value))
+
+
 def _access_wish(value: object) -> AccessWish | Keep | None:
     if value is None or value is KEEP:
         return value
@@ -185,6 +195,7 @@ EXPOSURE = vol.Schema(
             "public_port": _port,
             "proxy_protocol": _boolean,
             "hass_may_switch": _boolean,
+            "protocols": _protocols,
         },
         _wish,
     )

@@ -45,6 +45,7 @@ class ExposureWish:
     access: AccessWish | Literal[Keep.KEEP] | None = KEEP  # None: nobody is asked
     public_port: int | None = None  # of a forward
     proxy_protocol: bool | None = None  # tell it visitors' addresses; not over UDP
+    protocols: tuple[str, ...] | None = None  # of a site: to which it may switch
     hass_may_switch: bool | None = None  # let Home Assistant turn it on and off
 
 

@@ -12,7 +12,8 @@ const ELEMENTS = [
   "hg-menu", "hg-progress", "hg-public-link", "hg-announcer", "hg-connection-bar", "hg-header",
   "hg-login", "hg-pair-form", "hg-first-run", "hg-confirm-dialog", "hg-pair-dialog",
   "hg-hostname-field", "hg-access-fields", "hg-expose-dialog", "hg-hostname-dialog",
-  "hg-forward-dialog", "hg-access-dialog", "hg-switch-dialog", "hg-service-dialog", "hg-password-dialog",
+  "hg-forward-dialog", "hg-access-dialog", "hg-switch-dialog", "hg-protocols-dialog",
+  "hg-service-dialog", "hg-password-dialog",
   "hg-problems", "hg-relay", "hg-relays", "hg-hass", "hg-service", "hg-services",
 ];
 

@@ -21,6 +21,7 @@ export function serviceMenu(service, relays, mqtt) {
     forward && relays.length && { action: "port", text: t("menu.port"), icon: "web" },
     site && relays.length && { action: "hostname", text: t("menu.hostname"), icon: "web" },
     exposure && mqtt && { action: "switch", text: t("menu.switch"), icon: "home" },
+    site && { action: "protocols", text: t("menu.protocols"), icon: "bridge" },
     manual && { action: "edit", text: t("menu.edit"), icon: "edit" },
     manual && { action: "remove", text: t("menu.remove"), icon: "remove", danger: true },
   ].filter(Boolean);
@@ -54,6 +55,8 @@ export const serviceDialogs = {
   access: (row) => h("hg-access-dialog", { service: row.service }),
 
   switch: (row) => h("hg-switch-dialog", { service: row.service }),
+
+  protocols: (row) => h("hg-protocols-dialog", { service: row.service }),
 
   edit: (row) => h("hg-service-dialog", { service: row.service }),
 
