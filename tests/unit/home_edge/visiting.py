@@ -166,6 +166,7 @@ class House:
                 web.get("/events", self._events),
                 web.get("/ws", self._websocket),
                 web.get("/slow", self._slow),
+                web.post("/talk", self._talk),
                 web.route("*", "/{tail:.*}", self._echo),
             ]
         )
@@ -225,6 +226,14 @@ class House:
             if message.type is WSMsgType.TEXT:
                 await socket_.send_str(message.data)
         return socket_
+
+    async def _talk(self, request: web.Request) -> web.StreamResponse:
+        """Answer each piece of a body before the next one comes, as gRPC does."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for piece in request.content.iter_any():
+            await response.write(piece.upper())
+        return response
 
     async def _slow(self, request: web.Request) -> web.Response:
         del request

@@ -88,6 +88,7 @@ def _global(settings: EdgeSettings, generation: int) -> Iterator[str]:
     yield "  stats timeout 60s"
     yield f"  ssl-default-bind-ciphers {_CIPHERS}"
     yield f"  tune.ssl.cachesize {settings.tls_sessions}"
+    yield f"  tune.h2.max-concurrent-streams {settings.h2_streams}"
     yield f"  tune.h2.initial-window-size {settings.h2_window_bytes}"
     yield from requests.settings_lines()
 

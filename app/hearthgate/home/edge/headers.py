@@ -144,9 +144,13 @@ def pattern() -> str:
     """
     kept = "|".join(EXCEPTIONS)
     words = "|".join(WORDS)
-    families = "|".join(name.replace("*", "[a-z0-9-]*") for name in FAMILIES)
+    # One search for all that may stand at the end is cheaper than one for each.
+    ends = "|".join(name[2:] for name in FAMILIES if name.startswith("*-"))
+    rest = "|".join(
+        name.replace("*", "[a-z0-9-]*") for name in FAMILIES if name[0] != "*"
+    )
     return (
-        f"^(?i:(?!(?:{kept})$)(?:[a-z0-9-]*[^a-z0-9-].*"
-        f"|(?:[a-z0-9-]*-)?(?:{words})(?:-[a-z0-9-]*)?"
-        f"|{families}))$"
+        f"^(?i:(?!(?:{kept})$)(?:[a-z0-9-]*+[^a-z0-9-].*"
+        f"|(?:[a-z0-9]*+-)*?(?:(?:{words})(?:-[a-z0-9-]*)?|(?<=-)(?:{ends}))"
+        f"|{rest}))$"
     )

@@ -137,12 +137,18 @@ def _target() -> Iterator[str]:
     HAProxy has compared that authority with the host by now (RFC 9112 §3.2.2).
     """
     path = "{ url_beg / }"
-    server = "{ url -m str * } METH_OPTIONS"
-    absolute = "{ url -m reg -i '^https://[^/?#@]+([/?]|$)' }"
-    yield f"  http-request set-var(txn.target) bool(true) if {path} || {server}"
-    yield f"  http-request set-var(txn.target) bool(true) if {absolute}"
-    yield f"{_answer(400)} if !{{ var(txn.target) -m bool }}"
-    yield f"  http-request set-uri %[pathq] if {absolute}"
+    absolute = "{ var(txn.absolute) -m bool }"
+    yield (
+        "  http-request set-var(txn.absolute) bool(true)"
+        f" if !{path} {{ url -m reg -i '^https://[^/?#@]+([/?]|$)' }}"
+    )
+    yield (
+        "  http-request set-var(txn.server) bool(true)"
+        f" if !{path} !{absolute} METH_OPTIONS {{ url -m str * }}"
+    )
+    yield f"{_answer(400)} if !{path} !{absolute} !{{ var(txn.server) -m bool }}"
+    # In HTTP/2 it is always absolute here, and HAProxy makes a path of it by itself.
+    yield f"  http-request set-uri %[pathq] if {absolute} !{{ fc_http_major 2 }}"
 
 
 def _host() -> Iterator[str]:
@@ -151,8 +157,13 @@ def _host() -> Iterator[str]:
     Browsers reuse a connection for other names of the same certificate (RFC 9113
     §9.1.1). The policy belongs to the authority of the request, so they must agree.
     """
-    name = "req.fhdr(host),lower,regsub(:[0-9]*$,),regsub([.]$,),strcmp(sess.name)"
-    yield (f"{_answer(421)} if !{{ req.fhdr_cnt(host) eq 1 }} || !{{ {name} eq 0 }}")
+    host = "req.fhdr(host),lower"
+    bare = f"{host},regsub(:[0-9]*$,),regsub([.]$,)"
+    # Most say nothing but the name, which is cheap to see.
+    yield (
+        f"{_answer(421)} if !{{ req.fhdr_cnt(host) eq 1 }}"
+        f" || !{{ {host},strcmp(sess.name) eq 0 }} !{{ {bare},strcmp(sess.name) eq 0 }}"
+    )
 
 
 def _tunnel(routes: Iterable[Route]) -> Iterator[str]:

@@ -18,9 +18,12 @@ class EdgeSettings:
     program: str = "haproxy"  # looked up in PATH
     user: EdgeUser | None = None  # None: as the agent's
 
-    # A visitor costs two descriptors and 40 to 80 KiB with TLS, so this is about
-    # 150 MiB at the very worst, on machines that start at 1 GiB.
+    # A visitor costs two descriptors and with TLS 20 to 40 KiB, or 140 to 280 while a
+    # download stalls: half a GiB if all do at once, on machines that start at 1 GiB.
     maxconn: int = 2000
+    # Requests at a time in one HTTP/2 connection. Each that stalls holds buffers, which
+    # is up to 8 MiB for all. Tabs of a dashboard with cameras need some tens.
+    h2_streams: int = 50
     # Four threads carry more than a home's uplink; more only take memory and cores
     # that Home Assistant wants.
     threads: int = field(default_factory=_threads)
