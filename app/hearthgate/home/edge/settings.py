@@ -22,8 +22,8 @@ class EdgeSettings:
     # download stalls: half a GiB if all do at once, on machines that start at 1 GiB.
     maxconn: int = 2000
     # Requests at a time in one HTTP/2 connection. Each that stalls holds buffers, which
-    # is up to 8 MiB for all. Tabs of a dashboard with cameras need some tens.
-    h2_streams: int = 50
+    # is 8 to 10 MiB for all. Tabs of a dashboard with cameras need some tens.
+    h2_streams: int = 64
     # Four threads carry more than a home's uplink; more only take memory and cores
     # that Home Assistant wants.
     threads: int = field(default_factory=_threads)
