@@ -174,9 +174,9 @@ def _kept_from_the_service(access: Access) -> Iterator[str]:
     """Remove what was meant for the edge.
 
     That is the password, which browsers go on sending, even a mistyped one. The cookie
-    is gone by now (requests.py). Whoever has it may use the Authorization header for the
-    service, as Home Assistant's page does, and WebSockets come in from browsers that send
-    them no password (Safari).
+    is gone by now (requests.py). Whoever has it may use the Authorization header for
+    the service, as Home Assistant's page does, and WebSockets come in from browsers
+    that send them no password (Safari).
     """
     for ours in (
         f"{{ http_auth_user -m str -- {escape(access.username)} }}",
