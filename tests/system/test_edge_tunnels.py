@@ -76,7 +76,8 @@ async def test_connect_opens_no_tunnel(home: Household, target: str) -> None:
     visitor = await home.visit(HOST)
     ask = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
     answer = await asyncio.to_thread(visitor.raw, ask.encode() + INSIDE)
-    assert answer.startswith((b"HTTP/1.1 405", b"HTTP/1.1 4"))
+    # HAProxy itself wants a port in it.
+    assert answer.startswith(b"HTTP/1.1 405" if ":" in target else b"HTTP/1.1 400")
     assert b"Connection established" not in answer
     assert b"inside" not in answer
 
