@@ -92,13 +92,18 @@ def _with_shorter_sentences(message: Published | Forwarded) -> Message:
     room = (CONTROL_MESSAGE_MAX_BYTES - _size(bare)) // max(1, len(refused))
     if len(refused) <= REFUSED_MAX and room >= len(_CUT):
         return replace(message, refused=_cut(refused, min(room, REASON_MAX)))
-    is_of_names = isinstance(message, Published)
+    count, first = len(refused), next(iter(refused.values()))[:REASON_MAX]
+    if isinstance(message, Published):
+        return Refused(
+            message.id,
+            "too_many_hostnames",
+            f"This relay refuses {count} of your hostnames, the first one because: "
+            f"{first}",
+        )
     return Refused(
         message.id,
-        "too_many_hostnames" if is_of_names else "too_many_forwards",
-        f"This relay refuses {len(refused)} of your "
-        f"{'hostnames' if is_of_names else 'forwards'}, the first one because: "
-        f"{next(iter(refused.values()))[:REASON_MAX]}",
+        "too_many_forwards",
+        f"This relay refuses {count} of your forwards, the first one because: {first}",
     )
 
 
