@@ -66,7 +66,7 @@ USER 10443:10443
 VOLUME ["/data"]
 EXPOSE 80/tcp 443/tcp
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["/opt/hearthgate/bin/python", "-m", "hearthgate.health", "/data/relay.sock", "/health"]
+    CMD ["/opt/hearthgate/bin/python", "-m", "hearthgate.shared.process.health", "/data/relay.sock", "/health"]
 ENTRYPOINT ["hearthgate"]
 CMD ["relay", "run"]
 LABEL org.opencontainers.image.title="Hearthgate relay" \
@@ -98,7 +98,7 @@ ENV PATH=/opt/hearthgate/bin:/command:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 # About this process only. Were it about the relay, an outage of the VPS would restart
 # the home again and again.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["/opt/hearthgate/bin/python", "-m", "hearthgate.health", "/data/agent.sock", "/api/health"]
+    CMD ["/opt/hearthgate/bin/python", "-m", "hearthgate.shared.process.health", "/data/agent.sock", "/api/health"]
 LABEL org.opencontainers.image.title="Hearthgate" \
       org.opencontainers.image.description="Puts chosen services of a home on public hostnames" \
       org.opencontainers.image.licenses="Apache-2.0"

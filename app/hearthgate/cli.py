@@ -17,7 +17,7 @@ import click
 
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
-from hearthgate.terminal import say_error
+from hearthgate.shared.terminal.terminal import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

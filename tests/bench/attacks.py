@@ -37,7 +37,7 @@ import time
 
 import click
 
-from hearthgate.process import allow_many_descriptors
+from hearthgate.shared.process.process import allow_many_descriptors
 from tests.harness import attacks
 from tests.harness.bad_homes import BAD_HOMES
 from tests.harness.disk import Disk

@@ -32,12 +32,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 import uvloop
 
-from hearthgate.backoff import Backoff
-from hearthgate.process import allow_many_descriptors
-from hearthgate.relay.registry import Home, Registered
+from hearthgate.relay.homes.registry import Home, Registered
 from hearthgate.relay.relay import open_keys, open_registry
 from hearthgate.relay.settings import RelaySettings
-from hearthgate.tasks import Tasks
+from hearthgate.shared.process.backoff import Backoff
+from hearthgate.shared.process.process import allow_many_descriptors
+from hearthgate.shared.process.tasks import Tasks
 from hearthgate.wire.channel import write_preamble
 from hearthgate.wire.constants import CONTROL_NAME
 from tests.harness.attacks import dial

@@ -20,8 +20,8 @@ import time
 
 import uvloop
 
-from hearthgate.poller import READABLE, Poller
-from hearthgate.relay.pump import Pump
+from hearthgate.relay.visitors.pump import Pump
+from hearthgate.shared.net.poller import READABLE, Poller
 
 _RUN_S = 4.0
 _STREAMS = 4

@@ -12,10 +12,10 @@ import re
 from playwright.async_api import Browser, Locator, Page, expect
 import pytest
 
-from hearthgate.home.targets import read_target
-from hearthgate.home.web.login import Login
+from hearthgate.home.state.targets import read_target
+from hearthgate.home.web.login.login import Login
 from hearthgate.home.web.server import WebServer
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
 from tests.browser.conftest import OpenPage
 from tests.browser.test_page import CONTRAST
 from tests.unit.home_web.home import MemoryHome

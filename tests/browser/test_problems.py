@@ -16,7 +16,7 @@ import pytest
 import hearthgate
 from hearthgate.errors import HearthgateError
 from hearthgate.home.errors import HostnameInUseError
-from hearthgate.home.words import words
+from hearthgate.home.i18n.problems import words
 from hearthgate.relay import errors as relay_errors
 from hearthgate.wire.pairing import PairingCodeExpiredError
 from tests.browser.conftest import OpenPage
@@ -34,7 +34,11 @@ SOURCES = Path(hearthgate.__file__).parent
 LANGUAGES = sorted((PAGE / "translations/problems").glob("*.json"))
 PLACE = re.compile(r"\{(\w+)[^}]*\}")
 # Errors of these never reach the page: they are for the command line and the start.
-UNSEEN = ("hearthgate.home.commands", "hearthgate.relay", "hearthgate.settings")
+UNSEEN = (
+    "hearthgate.home.commands",
+    "hearthgate.relay",
+    "hearthgate.shared.settings.loader",
+)
 # What the resolver and OpenSSL say.
 LIBRARIES = {
     "Name or service not known",

@@ -19,27 +19,21 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
-from hearthgate.home.hass import payloads
-from hearthgate.home.hass.entities import read_command
-from hearthgate.home.web import bodies
+from hearthgate.home.hass.entities import payloads
+from hearthgate.home.hass.entities.entities import read_command
+from hearthgate.home.web.api import bodies
 from hearthgate.home.web.errors import InvalidBodyError, NotJsonError
-from hearthgate.relay.admin import _GRANT_BODY, _INVITE_BODY, ports_of
-from hearthgate.relay.control import read_pairing
+from hearthgate.relay.doors.control_endpoint import read_pairing
 from hearthgate.relay.errors import (
     CertificateRequestInvalidError,
     RequestInvalidError,
 )
-from hearthgate.relay.keys import _request_key
-from hearthgate.relay.succession import TakeOverFailedError, _read, _write
-from hearthgate.wire import (
-    channel,
-    control,
-    datagrams,
-    names,
-    pairing,
-    ports,
-    sealed,
-)
+from hearthgate.relay.homes.keys import _request_key
+from hearthgate.relay.owner.admin import _GRANT_BODY, _INVITE_BODY, ports_of
+from hearthgate.relay.restart.takeover import TakeOverFailedError, _read, _write
+from hearthgate.wire import channel, datagrams, names, pairing, ports
+from hearthgate.wire import frames as sealed
+from hearthgate.wire import messages as control
 from hearthgate.wire.hello import Hello, NeedMore, read_hello
 from hearthgate.wire.proxy import proxy_header
 from tests.unit.wire import hellos

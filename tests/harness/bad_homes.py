@@ -12,9 +12,9 @@ import secrets
 
 from aiohttp import ClientError
 
-from hearthgate.wire import control as messages
+from hearthgate.wire import messages
 from hearthgate.wire.constants import CONTROL_NAME, CONTROL_PATH
-from hearthgate.wire.control import Goodbye
+from hearthgate.wire.messages import Goodbye
 from tests.harness import attacks
 from tests.unit.relay.fake_agent import FakeAgent
 from tests.unit.wire import hellos

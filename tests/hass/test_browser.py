@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.async_api import HttpCredentials, Page, WebSocket, expect
 import pytest
 
-from hearthgate.home.hass.notices import Notice, notices
+from hearthgate.home.hass.notices.notices import Notice, notices
 from tests.browser.visitors import DEADLINE_MS, chromium
 from tests.harness.homeassistant import CURRENT, OWNER, PASSWORD, CoreProcess
 from tests.harness.webservice import WebService

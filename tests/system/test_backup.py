@@ -18,9 +18,9 @@ import yaml
 
 from hearthgate.home.certificates.pem import read_combined
 from hearthgate.home.model import Origin, Service
-from hearthgate.home.state import HomeState
-from hearthgate.home.state_file import home_state_store
-from hearthgate.home.targets import read_target
+from hearthgate.home.state.state import HomeState
+from hearthgate.home.state.state_file import home_state_store
+from hearthgate.home.state.targets import read_target
 from hearthgate.home.tunnel.identity import Identity
 from tests.harness.backup import FailedBackupError, back_up, names, restore
 from tests.harness.hearthgate import Api, HomeProcess, Json

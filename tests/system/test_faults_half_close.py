@@ -21,7 +21,7 @@ import pytest
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pairing import pair
 from hearthgate.home.tunnel.tunnel import Tunnel, TunnelOptions
-from hearthgate.poller import Poller
+from hearthgate.shared.net.poller import Poller
 from hearthgate.wire.proxy import PROXY_HEADER_SIZES
 from tests.harness.hearthgate import RelayProcess
 from tests.harness.scene import LOOPBACK

@@ -12,7 +12,7 @@ import socket
 
 import pytest
 
-from hearthgate.wire import control as messages
+from hearthgate.wire import messages
 from hearthgate.wire.channel import OPENING_BYTES, opening_is_authentic, write_preamble
 from tests.harness.hearthgate import RelayProcess
 from tests.unit.relay.fake_agent import FakeAgent, dial, joined, read

@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 import pytest
 
-from hearthgate.relay.keys import Keys
+from hearthgate.relay.homes.keys import Keys
 from hearthgate.wire.pairing import (
     PairingCode,
     read_pairing_code,

@@ -18,7 +18,7 @@ from aiohttp import ClientSession, TCPConnector
 import pytest
 
 from hearthgate.wire import channel as today_channel
-from hearthgate.wire.control import read_message, write_message
+from hearthgate.wire.messages import read_message, write_message
 from hearthgate.wire.pairing import read_pairing_code
 from hearthgate.wire.proxy import proxy_header
 from tests.baseline import agent as baseline_agent

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hearthgate.wire import control as messages
-from hearthgate.wire.control import GoodbyeReason
+from hearthgate.wire import messages
+from hearthgate.wire.messages import GoodbyeReason
 from hearthgate.wire.pairing import read_pairing_code
 from tests.harness.hearthgate import ProcessError, RelayProcess
 from tests.unit.relay.fake_agent import FakeAgent, dial, joined, read

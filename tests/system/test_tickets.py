@@ -21,10 +21,10 @@ import pytest
 
 from hearthgate.home.tunnel.dialing import control_url, relay_client
 from hearthgate.home.tunnel.identity import relay_context
-from hearthgate.wire import control as messages
+from hearthgate.wire import messages
 from hearthgate.wire.channel import write_preamble
 from hearthgate.wire.constants import PAIR_PATH
-from hearthgate.wire.control import GoodbyeReason
+from hearthgate.wire.messages import GoodbyeReason
 from hearthgate.wire.ports import Protocol
 from tests.harness.hearthgate import RelayProcess
 from tests.unit.relay.fake_agent import Channel, FakeAgent, dial, read

@@ -17,9 +17,9 @@ from aiohttp import ClientError, ClientSession
 import pytest
 
 from hearthgate.home.tunnel.identity import relay_context
-from hearthgate.process import allow_many_descriptors
+from hearthgate.shared.process.process import allow_many_descriptors
 from hearthgate.wire.constants import CONTROL_NAME
-from hearthgate.wire.control import (
+from hearthgate.wire.messages import (
     Forward,
     Forwarded,
     Forwards,

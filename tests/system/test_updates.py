@@ -198,7 +198,7 @@ async def test_a_visitor_and_an_administrator_are_back_after_an_update_by_themse
 
 def with_a_migration(version: OtherVersion, migrate: str) -> None:
     """Give the next version another format of the state."""
-    module = "home/state_file.py"
+    module = "home/state/state_file.py"
     version.edit(module, "STATE_VERSION = 2", "STATE_VERSION = 3")
     version.edit(
         module,

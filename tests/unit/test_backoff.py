@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from hearthgate.backoff import Backoff
+from hearthgate.shared.process.backoff import Backoff
 
 
 class Clock:

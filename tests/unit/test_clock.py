@@ -1,6 +1,6 @@
 """A clock that never runs back."""
 
-from hearthgate.clock import ForwardClock
+from hearthgate.shared.process.clock import ForwardClock
 
 
 class Hand:

@@ -12,7 +12,14 @@ import stat
 
 import pytest
 
-from hearthgate.files import (
+from hearthgate.shared.storage.folders import (
+    data_folder,
+    fresh_folder,
+    lock_folder,
+    private_folder,
+    remove_tree,
+)
+from hearthgate.shared.storage.private_files import (
     NotAFileError,
     NotOursError,
     StateNotReadableError,
@@ -24,13 +31,6 @@ from hearthgate.files import (
     remove_file,
     rename,
     write_private,
-)
-from hearthgate.folders import (
-    data_folder,
-    fresh_folder,
-    lock_folder,
-    private_folder,
-    remove_tree,
 )
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="making a device needs root")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hearthgate import health
+from hearthgate.shared.process import health
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ import socket
 from aiohttp import web
 import pytest
 
-from hearthgate.http_server import HttpBounds, HttpServer
-from hearthgate.seldom import Seldom
-from hearthgate.subscribers import subscriber
+from hearthgate.shared.net.http_server import HttpBounds, HttpServer
+from hearthgate.shared.net.subscribers import subscriber
+from hearthgate.shared.process.seldom import Seldom
 
 PATIENCE_S = 60
 SOON_S = 0.2  # a deadline that passes while a test waits for the end of a connection

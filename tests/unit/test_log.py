@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hearthgate.home import commands as home_commands
-from hearthgate.log import (
+from hearthgate.relay.owner import tables
+from hearthgate.shared.process.log import (
     PLAIN,
     JsonFormatter,
     LogFormat,
@@ -19,7 +20,6 @@ from hearthgate.log import (
     TextFormatter,
     set_up_log,
 )
-from hearthgate.relay import tables
 
 FORGED = "lamp\n2026-11-28 12:00:00 INFO    relay: all is well\x1b[2J\u202e"
 SHOWN = r"lamp\n2026-11-28 12:00:00 INFO    relay: all is well\x1b[2J\u202e"
@@ -32,7 +32,7 @@ class ForeignError(Exception):
 
 
 def record(
-    message: str, *arguments: object, name: str = "hearthgate.relay.front"
+    message: str, *arguments: object, name: str = "hearthgate.relay.doors.front_door"
 ) -> logging.LogRecord:
     return logging.LogRecord(
         name, logging.INFO, __file__, 1, message, arguments, exc_info=None
@@ -50,7 +50,7 @@ def failed(message: str) -> logging.LogRecord:
 def test_a_name_in_the_log_forges_no_line_and_reaches_no_terminal() -> None:
     for one in (record("%s: Connected", FORGED), record(FORGED + ": Connected")):
         line = TextFormatter().format(one)
-        assert line.endswith(f" INFO    relay.front: {SHOWN}: Connected")
+        assert line.endswith(f" INFO    relay.doors.front_door: {SHOWN}: Connected")
         assert line.isprintable()
 
 
@@ -125,7 +125,8 @@ def test_both_formats_are_set_up_with_their_formatter() -> None:
 
 def test_a_crash_is_told_by_the_log_too() -> None:
     program = (
-        "from hearthgate.log import *; set_up_log(LogLevel.INFO, LogFormat.TEXT);"
+        "from hearthgate.shared.process.log import *;"
+        "set_up_log(LogLevel.INFO, LogFormat.TEXT);"
         f"raise ValueError({FORGED!r})"
     )
     ended = subprocess.run(

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from hearthgate.poller import READABLE, WRITABLE, Poller
+from hearthgate.shared.net.poller import READABLE, WRITABLE, Poller
 
 Pair = tuple[socket.socket, socket.socket]
 

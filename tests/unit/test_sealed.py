@@ -10,9 +10,9 @@ import struct
 
 import pytest
 
-from hearthgate.poller import Poller
-from hearthgate.sealed import SealedChannel
-from hearthgate.wire.sealed import FrameKind, FrameOpener, FrameSealer, sealed_keys
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.net.sealed_channel import SealedChannel
+from hearthgate.wire.frames import FrameKind, FrameOpener, FrameSealer, sealed_keys
 from tests.unit.relay.parts import tcp_pair, until
 
 TO_RELAY, TO_HOME = sealed_keys(bytes(32), 1)

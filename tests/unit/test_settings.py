@@ -10,8 +10,16 @@ import pytest
 import yaml
 
 from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
-from hearthgate.log import LogLevel
-from hearthgate.settings import (
+from hearthgate.shared.process.log import LogLevel
+from hearthgate.shared.settings.kinds import (
+    PORT,
+    SECRET,
+    Secret,
+    duration,
+    integer,
+    list_of,
+)
+from hearthgate.shared.settings.loader import (
     SettingsError,
     _leaves,
     load_settings,
@@ -19,7 +27,6 @@ from hearthgate.settings import (
     section,
     setting,
 )
-from hearthgate.values import PORT, SECRET, Secret, duration, integer, list_of
 
 ROOT = Path(__file__).parents[2]
 # ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)

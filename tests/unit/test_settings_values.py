@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate import values
-from hearthgate.values import HostPort
+from hearthgate.shared.settings import kinds as values
+from hearthgate.shared.settings.kinds import HostPort
 
 Reader = Callable[[object], object]
 

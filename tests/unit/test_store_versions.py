@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 import voluptuous as vol
 
-from hearthgate.store import StateFromFutureError, StateNotMigratedError, YamlStore
+from hearthgate.shared.storage.yaml_store import (
+    StateFromFutureError,
+    StateNotMigratedError,
+    YamlStore,
+)
 
 Data = dict[str, Any]
 Migration = Callable[[Data], Data]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from hearthgate.tasks import Tasks
+from hearthgate.shared.process.tasks import Tasks
 
 
 async def test_a_task_that_ends_is_forgotten() -> None:

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.visible import indented_lines, visible, visible_json, visible_lines
+from hearthgate.shared.terminal.visible import (
+    indented_lines,
+    visible,
+    visible_json,
+    visible_lines,
+)
 
 # Each acts on a terminal or on what a reader believes to see.
 ACTING = {

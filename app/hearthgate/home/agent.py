@@ -15,8 +15,6 @@ import logging
 from pathlib import Path
 import random
 
-from hearthgate.files import StateError
-from hearthgate.folders import data_folder, private_folder
 from hearthgate.home.certificates import (
     AcmeSettings,
     Answers,
@@ -25,45 +23,47 @@ from hearthgate.home.certificates import (
     ExternalAccount,
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
-from hearthgate.home.discovery.knock import knock
 from hearthgate.home.discovery.probe import Probe
+from hearthgate.home.discovery.probe_tcp import knock
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.edge.user import EdgeUser
 from hearthgate.home.errors import ServiceUnknownError
-from hearthgate.home.exposer import Exposer
-from hearthgate.home.forwarder import Forwarder, forward_of
-from hearthgate.home.hass.broker import Entities
-from hearthgate.home.hass.entities import Counts
+from hearthgate.home.exposures.port_forwards import Forwarder, forward_of
+from hearthgate.home.exposures.public_side import PublicSide
+from hearthgate.home.exposures.self_check import dial, past_the_relay, visit
+from hearthgate.home.exposures.sites import Exposer
+from hearthgate.home.hass.entities.broker import Entities
+from hearthgate.home.hass.entities.entities import Counts
+from hearthgate.home.hass.entities.payloads import Broker
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
-from hearthgate.home.hass.notifier import Notifier
-from hearthgate.home.hass.payloads import Broker
-from hearthgate.home.hass.sightings import HOME_ASSISTANT
+from hearthgate.home.hass.notices.notifier import Notifier
 from hearthgate.home.home import Home
-from hearthgate.home.home_store import HomeStore
-from hearthgate.home.lasting_id import lasting_id
 from hearthgate.home.model import Exposure, Origin, Scheme, Service, Target
 from hearthgate.home.parts import Parts, Start
-from hearthgate.home.public_side import PublicSide
-from hearthgate.home.services import Services
+from hearthgate.home.services.hass_sightings import HOME_ASSISTANT
+from hearthgate.home.services.services import Services
 from hearthgate.home.settings import HassOptions, HomeSettings
-from hearthgate.home.state_file import home_state_store
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.lasting_id import lasting_id
+from hearthgate.home.state.state_file import home_state_store
 from hearthgate.home.tunnel.errors import RelayAwayError
 from hearthgate.home.tunnel.streams import TcpTarget
 from hearthgate.home.tunnel.tunnel import TunnelStatus
-from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.views import Json
-from hearthgate.home.visit import dial, past_the_relay, visit
+from hearthgate.home.tunnel.tunnels import Tunnels
 from hearthgate.home.web.errors import WebNotStartedError
-from hearthgate.home.web.feed import Feed
 from hearthgate.home.web.hosts import KnownHosts
-from hearthgate.home.web.login import Login
+from hearthgate.home.web.live.feed import Feed
+from hearthgate.home.web.login.login import Login
+from hearthgate.home.web.login.users import NoLogin
 from hearthgate.home.web.server import WebServer
-from hearthgate.home.web.users import NoLogin
-from hearthgate.log import PLAIN
-from hearthgate.poller import Poller
-from hearthgate.process import allow_many_descriptors, stop_on_signals
-from hearthgate.store import lock_folder
+from hearthgate.home.web.views import Json
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.process.log import PLAIN
+from hearthgate.shared.process.process import allow_many_descriptors, stop_on_signals
+from hearthgate.shared.storage.folders import data_folder, private_folder
+from hearthgate.shared.storage.private_files import StateError
+from hearthgate.shared.storage.yaml_store import lock_folder
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -21,14 +21,14 @@ import click
 import uvloop
 
 from hearthgate.errors import HearthgateError
-from hearthgate.files import check_socket
 from hearthgate.home.agent import agent_socket, serve
 from hearthgate.home.settings import ADD_ON_OPTIONS, HomeSettings
-from hearthgate.log import set_up_log
-from hearthgate.plain_table import PlainTable
-from hearthgate.settings import load_settings
-from hearthgate.terminal import say
-from hearthgate.visible import visible
+from hearthgate.shared.process.log import set_up_log
+from hearthgate.shared.settings.loader import load_settings
+from hearthgate.shared.storage.private_files import check_socket
+from hearthgate.shared.terminal.plain_table import PlainTable
+from hearthgate.shared.terminal.terminal import say
+from hearthgate.shared.terminal.visible import visible
 
 _REQUEST_TIMEOUT_S = 60.0
 _OFF_DEADLINE_S = 30.0  # a second is usual; the relay may be slow to answer

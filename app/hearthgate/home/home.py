@@ -36,31 +36,31 @@ from hearthgate.home.errors import (
     ServiceUnknownError,
     SwitchNotAllowedError,
 )
-from hearthgate.home.exposer import Exposer
-from hearthgate.home.forwarder import Forwarder
-from hearthgate.home.grant import check_grant, check_new
+from hearthgate.home.exposures.grant import check_grant, check_new
+from hearthgate.home.exposures.port_forwards import Forwarder
+from hearthgate.home.exposures.sites import Exposer
 from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.hass.hass import Hass
-from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
 from hearthgate.home.parts import Parts
-from hearthgate.home.services import Services
+from hearthgate.home.services.services import Services
 from hearthgate.home.settings import AcmeOptions
-from hearthgate.home.state import HomeState, Membership
-from hearthgate.home.state_file import EXPOSURES_MAX, RELAYS_MAX, SERVICES_MAX
-from hearthgate.home.targets import read_target
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.state import HomeState, Membership
+from hearthgate.home.state.state_file import EXPOSURES_MAX, RELAYS_MAX, SERVICES_MAX
+from hearthgate.home.state.targets import read_target
 from hearthgate.home.tunnel.pairing import pair, relay_id_of
 from hearthgate.home.tunnel.tunnel import TunnelState, TunnelStatus
-from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.views import (
+from hearthgate.home.tunnel.tunnels import Tunnels
+from hearthgate.home.web.api.facade import AccessWish, ExposureWish, Json, Keep
+from hearthgate.home.web.live.feed import Feed, Subscription
+from hearthgate.home.web.views import (
     damage_view,
     exposure_view,
     problem_view,
     relay_view,
     service_view,
 )
-from hearthgate.home.web.facade import AccessWish, ExposureWish, Json, Keep
-from hearthgate.home.web.feed import Feed, Subscription
 from hearthgate.wire.pairing import read_pairing_code
 from hearthgate.wire.ports import NO_PORTS, Protocol
 

@@ -17,11 +17,11 @@ import random
 import time
 from typing import Any
 
-from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
 from hearthgate.home.errors import PartFailedError
 from hearthgate.home.model import Problem
-from hearthgate.periodic import OncePer
+from hearthgate.shared.process.backoff import Backoff
+from hearthgate.shared.process.periodic import OncePer
 
 _LOGGER = logging.getLogger(__name__)
 

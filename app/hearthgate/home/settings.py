@@ -1,4 +1,4 @@
-"""What an agent can be told from outside; loaded by `hearthgate.settings`.
+"""What an agent can be told from outside; see shared/settings/.
 
     data: /var/lib/hearthgate       web: {host, port}         log: {level, format}
     password                        acme: {directory, …}      tunnel: {channels_min, …}
@@ -6,16 +6,15 @@
     hass: {supervisor, …}           mqtt: {host, …}
 
 Every default works without any setting. What the user clicks on the page is no setting
-but state: see `hearthgate.home.state`.
+but state: see home/state/.
 """
 
 # ruff: noqa: RUF009 (`setting` and `section` are dataclasses.field with a kind)
 from dataclasses import dataclass
 from pathlib import Path
 
-from hearthgate.log import LogFormat, LogLevel
-from hearthgate.settings import section, setting
-from hearthgate.values import (
+from hearthgate.shared.process.log import LogFormat, LogLevel
+from hearthgate.shared.settings.kinds import (
     BOOL,
     EMAIL,
     HOST,
@@ -32,6 +31,7 @@ from hearthgate.values import (
     one_of,
     text,
 )
+from hearthgate.shared.settings.loader import section, setting
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"

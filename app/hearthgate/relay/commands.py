@@ -13,11 +13,9 @@ from urllib.parse import quote
 import click
 import uvloop
 
-from hearthgate.files import status_of
-from hearthgate.folders import data_folder, lock_folder
-from hearthgate.health import ask as ask_health
-from hearthgate.log import set_up_log
-from hearthgate.relay.admin import (
+from hearthgate.relay.errors import NoRelayDataError
+from hearthgate.relay.homes.invitations import Invitation, invitation_text
+from hearthgate.relay.owner.admin import (
     HEALTH_PATH,
     LIFETIME_LEAST_S,
     LIFETIME_MOST_S,
@@ -27,15 +25,17 @@ from hearthgate.relay.admin import (
     ask,
     ports_of,
 )
-from hearthgate.relay.errors import NoRelayDataError
-from hearthgate.relay.invitation import Invitation, invitation_text
+from hearthgate.relay.public_addresses import with_learned_address
 from hearthgate.relay.relay import STATE_NAME, open_keys, open_registry, serve
 from hearthgate.relay.settings import RelaySettings
-from hearthgate.relay.whereabouts import with_learned_address
-from hearthgate.settings import load_settings
-from hearthgate.terminal import say
-from hearthgate.values import read_duration
-from hearthgate.visible import visible
+from hearthgate.shared.process.health import ask as ask_health
+from hearthgate.shared.process.log import set_up_log
+from hearthgate.shared.settings.kinds import read_duration
+from hearthgate.shared.settings.loader import load_settings
+from hearthgate.shared.storage.folders import data_folder, lock_folder
+from hearthgate.shared.storage.private_files import status_of
+from hearthgate.shared.terminal.terminal import say
+from hearthgate.shared.terminal.visible import visible
 from hearthgate.wire.names import describe_hostname
 
 _Option = Callable[[Callable[..., None]], Callable[..., None]]
@@ -173,7 +173,7 @@ def homes(data: str | None, settings: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+    from hearthgate.relay.owner import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_homes(answer)
 
@@ -236,7 +236,7 @@ def show(data: str | None, settings: str | None, name: str, *, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(answer))
         return
-    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+    from hearthgate.relay.owner import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_home(answer)
 
@@ -271,7 +271,7 @@ def status(data: str | None, settings: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(answer))
         return
-    from hearthgate.relay import tables  # noqa: PLC0415  not in a running relay
+    from hearthgate.relay.owner import tables  # noqa: PLC0415  not in a running relay
 
     tables.show_status(answer)
 

@@ -7,8 +7,8 @@ The limits object is passed in, so that a test can use small ones.
 
 from dataclasses import dataclass
 
-from hearthgate.settings import setting
-from hearthgate.values import duration, integer, size
+from hearthgate.shared.settings.kinds import duration, integer, size
+from hearthgate.shared.settings.loader import setting
 
 KIB = 1024
 MIB = 1024 * KIB

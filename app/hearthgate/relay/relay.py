@@ -17,32 +17,22 @@ import resource
 import time
 
 from hearthgate.errors import HearthgateError
-from hearthgate.folders import data_folder, keep_lock, lock_folder
-from hearthgate.log import PLAIN
-from hearthgate.poller import Poller
-from hearthgate.process import (
-    allow_many_descriptors,
-    collect_garbage_rarely,
-    stop_on_signals,
-)
-from hearthgate.relay.addresses import AddressBook
-from hearthgate.relay.admin import Admin
-from hearthgate.relay.answers import Answers
-from hearthgate.relay.budgets import Budgets
-from hearthgate.relay.control import ControlEndpoint
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.datagrams import Datagrams
-from hearthgate.relay.doorway import Doorway, counted
-from hearthgate.relay.forwards import Forwards
-from hearthgate.relay.front import Front
-from hearthgate.relay.handover import HandOver, TakeOver
-from hearthgate.relay.invitation import invitation_text, invite
-from hearthgate.relay.keys import Keys
-from hearthgate.relay.listening import open_listeners
-from hearthgate.relay.metrics import Collector, MetricsPort
-from hearthgate.relay.plain import PlainPort
-from hearthgate.relay.pump import Pump
-from hearthgate.relay.registry import (
+from hearthgate.relay.accept.acceptor import Doorway, counted
+from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.descriptor_budget import Room
+from hearthgate.relay.accept.listeners import open_listeners
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.counting.traffic import Traffic
+from hearthgate.relay.doors.control_endpoint import ControlEndpoint
+from hearthgate.relay.doors.front_door import Front
+from hearthgate.relay.doors.http_port import PlainPort
+from hearthgate.relay.forwards.tcp import Forwards
+from hearthgate.relay.forwards.udp import Datagrams
+from hearthgate.relay.homes.budgets import Budgets
+from hearthgate.relay.homes.challenge_responses import Answers
+from hearthgate.relay.homes.invitations import invitation_text, invite
+from hearthgate.relay.homes.keys import Keys
+from hearthgate.relay.homes.registry import (
     MIGRATIONS,
     REGISTRY_VERSION,
     SCHEMA,
@@ -51,16 +41,26 @@ from hearthgate.relay.registry import (
     dump,
     load,
 )
-from hearthgate.relay.room import Room
-from hearthgate.relay.sessions import Sessions
+from hearthgate.relay.homes.sessions import Sessions
+from hearthgate.relay.owner.admin import Admin
+from hearthgate.relay.owner.metrics import Collector, MetricsPort
+from hearthgate.relay.public_addresses import Whereabouts, with_learned_address
+from hearthgate.relay.restart.state_transfer import HandOver, TakeOver
+from hearthgate.relay.restart.takeover import Door, Inheritance, inherit
 from hearthgate.relay.settings import RelaySettings
-from hearthgate.relay.succession import Door, Inheritance, inherit
-from hearthgate.relay.traffic import Traffic
-from hearthgate.relay.visitors import Visitors
-from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
-from hearthgate.store import StateError, YamlStore
-from hearthgate.tasks import Tasks
-from hearthgate.wire.control import Forward
+from hearthgate.relay.visitors.pump import Pump
+from hearthgate.relay.visitors.visitors import Visitors
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.process.log import PLAIN
+from hearthgate.shared.process.process import (
+    allow_many_descriptors,
+    collect_garbage_rarely,
+    stop_on_signals,
+)
+from hearthgate.shared.process.tasks import Tasks
+from hearthgate.shared.storage.folders import data_folder, keep_lock, lock_folder
+from hearthgate.shared.storage.yaml_store import StateError, YamlStore
+from hearthgate.wire.messages import Forward
 from hearthgate.wire.names import is_ip, parse_address
 from hearthgate.wire.ports import Protocol
 from hearthgate.wire.proxy import Endpoint

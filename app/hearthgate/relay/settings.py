@@ -1,4 +1,4 @@
-"""What a relay can be told from outside; loaded by `hearthgate.settings`.
+"""What a relay can be told from outside; loaded by `hearthgate.shared.settings.loader`.
 
     data: /data        address: relay.example.com       log: {level, format, …}
     domain             https_port, http_port, bind      limits: {…}, see limits.py
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import ipaddress
 from pathlib import Path
 
-from hearthgate.log import LogFormat, LogLevel
+from hearthgate.relay.counting.traffic import VisitorLog
 from hearthgate.relay.limits import Limits
-from hearthgate.relay.traffic import VisitorLog
-from hearthgate.settings import section, setting
-from hearthgate.values import (
+from hearthgate.shared.process.log import LogFormat, LogLevel
+from hearthgate.shared.settings.kinds import (
     BOOL,
     HOST,
     HOSTNAME,
@@ -29,6 +28,7 @@ from hearthgate.values import (
     list_of,
     one_of,
 )
+from hearthgate.shared.settings.loader import section, setting
 from hearthgate.wire.names import (
     AddressInvalidError,
     format_address,

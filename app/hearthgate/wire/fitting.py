@@ -14,7 +14,7 @@ from dataclasses import replace
 import json
 
 from hearthgate.wire.constants import CONTROL_MESSAGE_MAX_BYTES
-from hearthgate.wire.control import (
+from hearthgate.wire.messages import (
     CHANNELS_MAX,
     HOSTNAMES_MAX,
     RANGES_MAX,

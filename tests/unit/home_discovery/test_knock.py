@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from hearthgate.home.discovery.knock import knock
+from hearthgate.home.discovery.probe_tcp import knock
 from hearthgate.home.model import Scheme, Target
 
 HOSTS = ("127.0.0.1", "::1")

@@ -4,7 +4,7 @@ import pytest
 
 from hearthgate.home.discovery import DiscoverySettings
 from hearthgate.home.discovery.errors import InterfaceNotAnAddressError
-from hearthgate.periodic import OncePer
+from hearthgate.shared.process.periodic import OncePer
 
 
 @pytest.mark.parametrize("wrong", ["eth0", "", "::1", "127.0.0.1/8"])

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from hearthgate.home.edge import EdgeSettings
-from hearthgate.home.edge.door import Door
+from hearthgate.home.edge.socket_passer import Door
 
 
 class Room:

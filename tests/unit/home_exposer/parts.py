@@ -10,13 +10,13 @@ from hearthgate.home.certificates import Certificate, Certificates, Step
 from hearthgate.home.edge import Edge, Route
 from hearthgate.home.edge.errors import EdgeFailedError
 from hearthgate.home.errors import NotSeenFromOutsideError
-from hearthgate.home.exposer import Exposer
-from hearthgate.home.home_store import HomeStore
+from hearthgate.home.exposures.sites import Exposer
 from hearthgate.home.model import Exposure, Phase, Problem, Scheme, Target
-from hearthgate.home.state import HomeState, Membership
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.state import HomeState, Membership
 from hearthgate.home.tunnel.errors import RelayAwayError
 from hearthgate.home.tunnel.tunnel import TunnelState
-from hearthgate.home.tunnels import Tunnels
+from hearthgate.home.tunnel.tunnels import Tunnels
 from tests.unit.relay.parts import until
 
 RELAY = Membership("r", "cottage", "127.0.0.1", 1, "0" * 64, "h", 1)

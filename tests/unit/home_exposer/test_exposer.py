@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hearthgate.home.errors import HostnameNotGrantedError, NothingGrantedError
-from hearthgate.home.grant import check_grant
+from hearthgate.home.exposures.grant import check_grant
 from hearthgate.home.model import Phase, Problem, Scheme, Target
-from hearthgate.home.state import HomeState
+from hearthgate.home.state.state import HomeState
 from hearthgate.home.tunnel.tunnel import TunnelState
 from tests.unit.home_exposer.parts import EXPOSURE, RELAY, FakeTunnel, Stage
 from tests.unit.relay.parts import until

@@ -8,12 +8,12 @@ from typing import cast
 
 import pytest
 
-from hearthgate.home.forwarder import Forwarder, forward_of
-from hearthgate.home.home_store import HomeStore
+from hearthgate.home.exposures.port_forwards import Forwarder, forward_of
 from hearthgate.home.model import Exposure, Phase, Scheme, Target
-from hearthgate.home.state import HomeState
-from hearthgate.home.tunnels import Tunnels
-from hearthgate.wire.control import Forward
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.state import HomeState
+from hearthgate.home.tunnel.tunnels import Tunnels
+from hearthgate.wire.messages import Forward
 from tests.unit.home_exposer.parts import RELAY, FakeStatus
 from tests.unit.relay.parts import until
 

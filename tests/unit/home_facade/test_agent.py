@@ -10,8 +10,8 @@ import pytest
 
 from hearthgate.home.agent import Agent
 from hearthgate.home.settings import HomeSettings
-from hearthgate.log import LogFormat, LogLevel, set_up_log
-from hearthgate.settings import load_settings
+from hearthgate.shared.process.log import LogFormat, LogLevel, set_up_log
+from hearthgate.shared.settings.loader import load_settings
 from tests.unit.relay.parts import until
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hearthgate.home.grant import check_new
+from hearthgate.home.exposures.grant import check_new
 from hearthgate.wire.names import HostnameInvalidError
 
 OLD = "xn--ls8h.example"  # an emoji, as version 0.1.0 took it

@@ -14,10 +14,9 @@ from hearthgate.home.errors import (
     NoProxyProtocolError,
     RelaysFullError,
 )
-from hearthgate.home.exposer import Exposer
-from hearthgate.home.forwarder import Forwarder
+from hearthgate.home.exposures.port_forwards import Forwarder
+from hearthgate.home.exposures.sites import Exposer
 from hearthgate.home.home import Home
-from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import (
     Exposure,
     Origin,
@@ -28,16 +27,17 @@ from hearthgate.home.model import (
     Target,
 )
 from hearthgate.home.parts import Parts
-from hearthgate.home.services import Services
+from hearthgate.home.services.services import Services
 from hearthgate.home.settings import AcmeOptions
-from hearthgate.home.state import HomeState, Membership
-from hearthgate.home.state_file import EXPOSURES_MAX, RELAYS_MAX, home_state_store
-from hearthgate.home.targets import InvalidTargetError
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.state import HomeState, Membership
+from hearthgate.home.state.state_file import EXPOSURES_MAX, RELAYS_MAX, home_state_store
+from hearthgate.home.state.targets import InvalidTargetError
 from hearthgate.home.tunnel import pairing
-from hearthgate.home.tunnels import Tunnels
-from hearthgate.home.web.facade import KEEP, ExposureWish, Json
-from hearthgate.home.web.feed import Feed
-from hearthgate.store import StateNotWritableError
+from hearthgate.home.tunnel.tunnels import Tunnels
+from hearthgate.home.web.api.facade import KEEP, ExposureWish, Json
+from hearthgate.home.web.live.feed import Feed
+from hearthgate.shared.storage.yaml_store import StateNotWritableError
 from hearthgate.wire.names import HostnameInvalidError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
 

@@ -13,9 +13,9 @@ import pytest
 
 from hearthgate.home import agent as agent_module
 from hearthgate.home.agent import SOCKET_NAME, Agent
+from hearthgate.home.i18n.problems import words
 from hearthgate.home.settings import HomeSettings
-from hearthgate.home.words import words
-from hearthgate.settings import load_settings
+from hearthgate.shared.settings.loader import load_settings
 
 Json = dict[str, Any]
 

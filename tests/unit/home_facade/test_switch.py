@@ -13,9 +13,9 @@ from hearthgate.home.errors import (
     SwitchNotAllowedError,
 )
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
-from hearthgate.home.state import HomeState
-from hearthgate.home.web.facade import AccessWish, ExposureWish
-from hearthgate.values import Secret
+from hearthgate.home.state.state import HomeState
+from hearthgate.home.web.api.facade import AccessWish, ExposureWish
+from hearthgate.shared.settings.kinds import Secret
 from tests.unit.home_facade.test_home import TARGET, Stage, relay
 
 PASSWORD = AccessWish("anna", Secret("a word for us"))

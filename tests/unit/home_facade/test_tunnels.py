@@ -6,9 +6,9 @@ import random
 import socket
 
 from hearthgate.home.settings import TunnelOptions
-from hearthgate.home.state import Membership
-from hearthgate.home.tunnels import Tunnels
-from hearthgate.poller import Poller
+from hearthgate.home.state.state import Membership
+from hearthgate.home.tunnel.tunnels import Tunnels
+from hearthgate.shared.net.poller import Poller
 
 RELAY = Membership("r", "cottage", "127.0.0.1", 9, "0" * 64, "h", 1)
 

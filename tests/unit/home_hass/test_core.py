@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from hearthgate.home.hass.core import Core
+from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.supervisor import Supervisor
 from hearthgate.home.hass.errors import (
     CommandUnknownError,
     CoreAwayError,
     CoreRefusedError,
     CoreStartsError,
 )
-from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 
 

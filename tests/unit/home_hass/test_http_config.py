@@ -2,13 +2,13 @@
 
 import pytest
 
-from hearthgate.home.hass.errors import CoreAwayError
-from hearthgate.home.hass.http_config import (
+from hearthgate.home.hass.client.http_config import (
     Change,
     HttpConfig,
     read_http_config,
     yaml_lines,
 )
+from hearthgate.home.hass.errors import CoreAwayError
 from tests.unit.home_hass.parts import NOTES, STABLE, ScriptedCore
 
 

@@ -10,11 +10,11 @@ from aiohttp import TCPConnector
 from multidict import CIMultiDict
 import pytest
 
-from hearthgate.home.hass.core import Core
+from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.supervisor import Supervisor
 from hearthgate.home.hass.ingress import Ingress, host_for_browser
-from hearthgate.home.hass.supervisor import Supervisor
 from hearthgate.home.web.server import WebServer
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 from tests.unit.home_web.home import MemoryHome
 

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from hearthgate.home.hass.errors import CoreAwayError
-from hearthgate.home.hass.knock import Knock, knock
+from hearthgate.home.hass.trust.check_forwarded_for import Knock, knock
 from tests.unit.home_hass.parts import Door
 
 

@@ -10,13 +10,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 import pytest
 
+from hearthgate.home.hass.entities.payloads import Broker
 from hearthgate.home.hass.mqtt import (
     PACKET_MAX_BYTES,
     TOPICS_MAX,
     Connection,
     Identity,
 )
-from hearthgate.home.hass.payloads import Broker
 
 CONNECT, PUBLISH, SUBSCRIBE = 1, 3, 8
 LEVEL_5 = 5

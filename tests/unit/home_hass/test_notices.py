@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, strategies
 import pytest
 
-from hearthgate.home.hass.notices import MOST, notices
+from hearthgate.home.hass.notices.notices import MOST, notices
 from hearthgate.home.model import Problem
 from hearthgate.home.tunnel.errors import RelayUnreachableError
 

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from hearthgate.home.hass.core import Core
-from hearthgate.home.hass.notifier import Notifier
-from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.web.facade import HomeApi
-from hearthgate.home.web.feed import Feed, Subscription
-from hearthgate.values import Secret
+from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.supervisor import Supervisor
+from hearthgate.home.hass.notices.notifier import Notifier
+from hearthgate.home.web.api.facade import HomeApi
+from hearthgate.home.web.live.feed import Feed, Subscription
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 from tests.unit.home_hass.test_notices import NOW, problem, relay, service, state
 

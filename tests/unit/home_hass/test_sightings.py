@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hearthgate.home.discovery.probe import Probe
-from hearthgate.home.hass import sightings as sightings_module
-from hearthgate.home.hass.sightings import Sightings
-from hearthgate.home.hass.supervisor import Supervisor
+from hearthgate.home.hass.client.supervisor import Supervisor
 from hearthgate.home.model import Problem, Scheme, Service, Target
-from hearthgate.values import Secret
+from hearthgate.home.services import hass_sightings as sightings_module
+from hearthgate.home.services.hass_sightings import Sightings
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 from tests.unit.relay.parts import until
 

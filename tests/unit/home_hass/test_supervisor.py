@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 import pytest
 
+from hearthgate.home.hass.client.supervisor import Supervisor
+from hearthgate.home.hass.entities.payloads import AddOn, Broker, read_own
 from hearthgate.home.hass.errors import SupervisorAwayError, SupervisorRefusedError
-from hearthgate.home.hass.payloads import AddOn, Broker, read_own
-from hearthgate.home.hass.supervisor import Supervisor
 from hearthgate.home.model import Scheme, Target
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import SLUG, TOKEN, StandInSupervisor
 
 

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from hearthgate.home.errors import NotSeenFromOutsideError
-from hearthgate.home.hass.core import Core
+from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.supervisor import Supervisor
 from hearthgate.home.hass.errors import (
     CommandUnknownError,
     CoreAwayError,
@@ -17,9 +18,14 @@ from hearthgate.home.hass.errors import (
     TrialElsewhereError,
     TrustBusyError,
 )
-from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.hass.trust import By, Patience, Trust, TrustState, TrustStatus
-from hearthgate.values import Secret
+from hearthgate.home.hass.trust.trust import (
+    By,
+    Patience,
+    Trust,
+    TrustState,
+    TrustStatus,
+)
+from hearthgate.shared.settings.kinds import Secret
 from tests.harness.supervisor import TOKEN, StandInSupervisor
 from tests.unit.home_hass.parts import Door, ScriptedCore
 

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from hearthgate.home.home_store import HomeStore
 from hearthgate.home.model import Origin, Scheme, Service, Target
-from hearthgate.home.state import HomeState
-from hearthgate.home.state_file import home_state_store
-from hearthgate.store import StateNotWritableError, YamlStore
+from hearthgate.home.state.current_state import HomeStore
+from hearthgate.home.state.state import HomeState
+from hearthgate.home.state.state_file import home_state_store
+from hearthgate.shared.storage.yaml_store import StateNotWritableError, YamlStore
 
 
 def service(number: int) -> Service:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hearthgate.home.lasting_id import lasting_id
+from hearthgate.home.state.lasting_id import lasting_id
 
 
 def pipe(path: Path) -> None:

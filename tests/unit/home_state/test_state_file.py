@@ -9,8 +9,8 @@ import pytest
 import voluptuous as vol
 
 from hearthgate.home.model import Access, Exposure, Origin, Scheme, Service, Target
-from hearthgate.home.state import HomeState, Membership
-from hearthgate.home.state_file import (
+from hearthgate.home.state.state import HomeState, Membership
+from hearthgate.home.state.state_file import (
     STATE_SCHEMA,
     dump_state,
     home_state_store,

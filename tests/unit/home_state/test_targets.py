@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 import pytest
 
 from hearthgate.home.model import Scheme, Target
-from hearthgate.home.targets import InvalidTargetError, read_target
+from hearthgate.home.state.targets import InvalidTargetError, read_target
 
 HTTP, HTTPS = Scheme.HTTP, Scheme.HTTPS
 

@@ -14,8 +14,8 @@ from typing import Self
 from aiohttp import WSMsgType, web
 
 from hearthgate.home.tunnel.identity import Identity, certificate_request, make_key
-from hearthgate.relay.keys import Keys
-from hearthgate.wire import control as messages
+from hearthgate.relay.homes.keys import Keys
+from hearthgate.wire import messages
 
 Act = Callable[[web.WebSocketResponse], Awaitable[None]]
 WELCOME = messages.Welcome(

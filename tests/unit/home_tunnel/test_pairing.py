@@ -8,7 +8,6 @@ import ssl
 from aiohttp import web
 import pytest
 
-from hearthgate.files import NotOursError
 from hearthgate.home.tunnel.errors import (
     PairingUncertainError,
     RelayAnswerError,
@@ -17,7 +16,8 @@ from hearthgate.home.tunnel.errors import (
 from hearthgate.home.tunnel.identity import Identity, certificate_request, make_key
 from hearthgate.home.tunnel.pairing import pair, relay_id_of
 from hearthgate.relay.errors import InviteUsedError
-from hearthgate.relay.keys import Keys
+from hearthgate.relay.homes.keys import Keys
+from hearthgate.shared.storage.private_files import NotOursError
 from hearthgate.wire.pairing import PairingCode, write_pairing_code
 
 
@@ -144,7 +144,9 @@ async def test_pairing_again_replaces_both_or_neither(
     def crash(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hearthgate.files.Temporary.replace", crash)
+    monkeypatch.setattr(
+        "hearthgate.shared.storage.private_files.Temporary.replace", crash
+    )
     with pytest.raises(KeyboardInterrupt):
         identity.save(key, signed.certificate)
     try:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from hearthgate.home.tunnel.pool import ChannelPool, Ticket
-from hearthgate.poller import Poller
+from hearthgate.shared.net.poller import Poller
 from hearthgate.wire.channel import ChannelKind
 from hearthgate.wire.proxy import proxy_header
 from tests.unit.home_tunnel.scripted import KEY, PROXY, SESSION, Parked, ScriptedRelay

@@ -18,9 +18,9 @@ from hearthgate.home.tunnel.tunnel import (
     TunnelState,
     TunnelStatus,
 )
-from hearthgate.poller import Poller
-from hearthgate.wire import control as messages
-from hearthgate.wire.control import GoodbyeReason
+from hearthgate.shared.net.poller import Poller
+from hearthgate.wire import messages
+from hearthgate.wire.messages import GoodbyeReason
 from tests.unit.home_tunnel.stub_relay import StubRelay, hold
 from tests.unit.relay.parts import until
 

@@ -8,12 +8,12 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from hearthgate.files import write_private
-from hearthgate.home.web.live import LivePages
-from hearthgate.home.web.login import COOKIE, Login
-from hearthgate.home.web.passwords import PasswordFile
+from hearthgate.home.web.live.live import LivePages
+from hearthgate.home.web.login.login import COOKIE, Login
+from hearthgate.home.web.login.passwords import PasswordFile
 from hearthgate.home.web.server import WebServer
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
+from hearthgate.shared.storage.private_files import write_private
 from tests.unit.home_web.home import MemoryHome
 
 PASSWORD = Secret("correct horse")

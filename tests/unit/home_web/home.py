@@ -10,9 +10,9 @@ from pathlib import Path
 from hearthgate.errors import HearthgateError
 from hearthgate.home.hass.errors import NoHomeAssistantError
 from hearthgate.home.model import Target
-from hearthgate.home.web.facade import ExposureWish, Json
-from hearthgate.home.web.feed import Feed, Subscription
-from hearthgate.store import StateNotWritableError
+from hearthgate.home.web.api.facade import ExposureWish, Json
+from hearthgate.home.web.live.feed import Feed, Subscription
+from hearthgate.shared.storage.yaml_store import StateNotWritableError
 
 PROBLEM = {
     "code": "dns",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hearthgate.home.model import Scheme, Target
-from hearthgate.home.web.facade import KEEP, AccessWish, ExposureWish
-from hearthgate.values import Secret
+from hearthgate.home.web.api.facade import KEEP, AccessWish, ExposureWish
+from hearthgate.shared.settings.kinds import Secret
 from tests.unit.home_web.conftest import Running
 from tests.unit.home_web.home import disk_full
 

@@ -10,9 +10,9 @@ import pytest
 
 from hearthgate.home.settings import HomeSettings
 from hearthgate.home.web.hosts import KnownHosts, name_in
+from hearthgate.home.web.login.users import NoLogin
 from hearthgate.home.web.server import WebServer
-from hearthgate.home.web.users import NoLogin
-from hearthgate.settings import load_settings
+from hearthgate.shared.settings.loader import load_settings
 from tests.unit.home_web.home import MemoryHome
 
 MACHINE = "Nas.Example.NET"

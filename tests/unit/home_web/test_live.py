@@ -9,9 +9,9 @@ import aiohttp
 from aiohttp import WSMsgType, WSServerHandshakeError
 import pytest
 
-from hearthgate.home.targets import read_target
-from hearthgate.home.web.feed import RESYNC, Feed
-from hearthgate.home.web.login import COOKIE
+from hearthgate.home.state.targets import read_target
+from hearthgate.home.web.live.feed import RESYNC, Feed
+from hearthgate.home.web.login.login import COOKIE
 from tests.unit.home_web.conftest import Running
 
 TARGET = read_target("192.168.1.20:3000")

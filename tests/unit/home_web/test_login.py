@@ -8,12 +8,12 @@ import stat
 import aiohttp
 import pytest
 
-from hearthgate.home.web.attempts import FREE_ATTEMPTS, WAIT_MAX_SECONDS, Attempts
 from hearthgate.home.web.errors import WeakPasswordError
-from hearthgate.home.web.login import COOKIE, SECURE_COOKIE, Login
-from hearthgate.home.web.passwords import PasswordFile
-from hearthgate.home.web.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
-from hearthgate.values import Secret
+from hearthgate.home.web.login.attempts import FREE_ATTEMPTS, WAIT_MAX_SECONDS, Attempts
+from hearthgate.home.web.login.login import COOKIE, SECURE_COOKIE, Login
+from hearthgate.home.web.login.passwords import PasswordFile
+from hearthgate.home.web.login.sessions import SESSION_SECONDS, SESSIONS_MAX, Sessions
+from hearthgate.shared.settings.kinds import Secret
 from tests.unit.home_web.conftest import PASSWORD, Clock, Running
 
 DAY = 24 * 3600

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from hearthgate.home.targets import read_target
-from hearthgate.home.web.api import Api
-from hearthgate.home.web.live import LivePages
+from hearthgate.home.state.targets import read_target
+from hearthgate.home.web.api.api import Api
+from hearthgate.home.web.live.live import LivePages
+from hearthgate.home.web.login.users import NoLogin
 from hearthgate.home.web.server import read_description
-from hearthgate.home.web.users import NoLogin
 from tests.unit.home_web.conftest import PASSWORD, Running
 from tests.unit.home_web.home import MemoryHome
 from tests.unit.home_web.openapi_check import Schema, faults, resolve

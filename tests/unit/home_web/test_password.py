@@ -6,10 +6,10 @@ from http.cookies import SimpleCookie
 import aiohttp
 import pytest
 
-from hearthgate.home.web.attempts import FREE_ATTEMPTS
-from hearthgate.home.web.login import COOKIE, SECURE_COOKIE, Login
+from hearthgate.home.web.login.attempts import FREE_ATTEMPTS
+from hearthgate.home.web.login.login import COOKIE, SECURE_COOKIE, Login
 from hearthgate.home.web.server import WebServer
-from hearthgate.values import Secret
+from hearthgate.shared.settings.kinds import Secret
 from tests.unit.home_web.conftest import PASSWORD, Running
 from tests.unit.home_web.home import disk_full
 
@@ -227,7 +227,7 @@ async def test_a_full_disk_changes_nothing_and_ends_no_session(
         raise disk_full()
 
     other = await owner.login._sessions.start()
-    monkeypatch.setattr("hearthgate.home.web.passwords.write_private", full)
+    monkeypatch.setattr("hearthgate.home.web.login.passwords.write_private", full)
     got = await change(owner)
     assert got.status == 507
     assert await is_in(owner, other)

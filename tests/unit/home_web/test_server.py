@@ -9,10 +9,10 @@ import stat
 import aiohttp
 import pytest
 
-from hearthgate.files import NotOursError
 from hearthgate.home.web.errors import WebNotStartedError
+from hearthgate.home.web.login.users import NoLogin
 from hearthgate.home.web.server import WebServer
-from hearthgate.home.web.users import NoLogin
+from hearthgate.shared.storage.private_files import NotOursError
 from tests.unit.home_web.conftest import Running
 from tests.unit.home_web.home import MemoryHome
 

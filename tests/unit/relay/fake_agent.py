@@ -19,10 +19,10 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from hearthgate.home.tunnel.dialing import control_url, relay_client
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pairing import Joined, pair
-from hearthgate.wire import control as messages
+from hearthgate.wire import messages
 from hearthgate.wire.channel import OPENING_BYTES, opening_size, write_preamble
 from hearthgate.wire.constants import CONTROL_PATH
-from hearthgate.wire.control import Message, Welcome, read_message, write_message
+from hearthgate.wire.messages import Message, Welcome, read_message, write_message
 
 DEADLINE_S = 15.0
 _LOOK_S = 0.01

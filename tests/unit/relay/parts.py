@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 import socket
 
-from hearthgate.poller import Poller
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.limits import Limits
-from hearthgate.relay.registry import (
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.homes.registry import (
     MIGRATIONS,
     REGISTRY_VERSION,
     SCHEMA,
@@ -20,12 +18,14 @@ from hearthgate.relay.registry import (
     dump,
     load,
 )
-from hearthgate.relay.sealed import SealedLine
-from hearthgate.relay.sessions import ParkedChannel, Presence, Session
-from hearthgate.store import YamlStore
+from hearthgate.relay.homes.sessions import ParkedChannel, Presence, Session
+from hearthgate.relay.limits import Limits
+from hearthgate.relay.visitors.sealed_line import SealedLine
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.storage.yaml_store import YamlStore
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import Preamble, read_preamble, write_preamble
-from hearthgate.wire.control import Goodbye, GoodbyeReason, Message, Need
+from hearthgate.wire.messages import Goodbye, GoodbyeReason, Message, Need
 from hearthgate.wire.ports import PortRange
 
 SMALL = Limits(

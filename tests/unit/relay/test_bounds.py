@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.relay import rate
-from hearthgate.relay.addresses import AddressBook
-from hearthgate.relay.answers import Answers
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.rate import RateLimit
+from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.homes import rate_limit as rate
+from hearthgate.relay.homes.challenge_responses import Answers
+from hearthgate.relay.homes.rate_limit import RateLimit
 from tests.unit.relay.parts import BARN, COTTAGE, SMALL, Clock
 
 # --- addresses ------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def counters(clock: Clock, caplog: pytest.LogCaptureFixture) -> Counters:
-    caplog.set_level(logging.WARNING, "hearthgate.relay.counters")
+    caplog.set_level(logging.WARNING, "hearthgate.relay.counting.refusals")
     return Counters(clock=clock, log_period_s=60.0)
 
 

@@ -7,13 +7,12 @@ import socket
 
 import pytest
 
-from hearthgate.poller import Poller
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.datagrams import Datagrams
-from hearthgate.relay.registry import Home
-from hearthgate.relay.sessions import Session, Sessions
-from hearthgate.relay.traffic import Traffic
-from hearthgate.wire.control import Forward
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.counting.traffic import Traffic
+from hearthgate.relay.forwards.udp import Datagrams
+from hearthgate.relay.homes.registry import Home
+from hearthgate.relay.homes.sessions import Session, Sessions
+from hearthgate.shared.net.poller import Poller
 from hearthgate.wire.datagrams import (
     FLOW_BYTES,
     Kind,
@@ -25,6 +24,7 @@ from hearthgate.wire.datagrams import (
     session_tag,
     write_flow,
 )
+from hearthgate.wire.messages import Forward
 from hearthgate.wire.ports import PortRange, Ports, Protocol
 from tests.unit.relay.parts import SMALL, Clock, limits
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearthgate.relay.flows import Flow, Table
+from hearthgate.relay.forwards.udp_flows import Flow, Table
 
 
 def flow(number: int, last: float, *, proven: bool = False) -> Flow:

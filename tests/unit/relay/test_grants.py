@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from hearthgate.poller import Poller
 from hearthgate.relay.errors import (
     DomainTakenError,
     HomeUnknownError,
     PortsOutsideError,
     PortsTakenError,
 )
-from hearthgate.relay.registry import Home, Registry
-from hearthgate.relay.sessions import Route, Sessions
-from hearthgate.wire.control import Feature, Goodbye, GoodbyeReason, Granted, Message
+from hearthgate.relay.homes.registry import Home, Registry
+from hearthgate.relay.homes.sessions import Route, Sessions
+from hearthgate.shared.net.poller import Poller
+from hearthgate.wire.messages import Feature, Goodbye, GoodbyeReason, Granted, Message
 from hearthgate.wire.ports import PortRange, Ports, Protocol
 from tests.unit.relay.parts import SMALL, Clock, open_registry
 

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.relay.intake import FrameIntake, Intake, IntakeError, RequestIntake
+from hearthgate.relay.doors.intake import (
+    FrameIntake,
+    Intake,
+    IntakeError,
+    RequestIntake,
+)
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10

@@ -8,13 +8,17 @@ from typing import cast
 from aiohttp import ClientError, ClientSession
 import pytest
 
-from hearthgate.poller import Poller
-from hearthgate.relay.addresses import AddressBook
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.metrics import Collector, MetricsPort
-from hearthgate.relay.pump import Pump
-from hearthgate.relay.sessions import Sessions
-from hearthgate.relay.traffic import FIRST_BYTE_BOUNDS_S, OTHER_HOSTNAMES, Traffic
+from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.counting.traffic import (
+    FIRST_BYTE_BOUNDS_S,
+    OTHER_HOSTNAMES,
+    Traffic,
+)
+from hearthgate.relay.homes.sessions import Sessions
+from hearthgate.relay.owner.metrics import Collector, MetricsPort
+from hearthgate.relay.visitors.pump import Pump
+from hearthgate.shared.net.poller import Poller
 from tests.unit.relay.parts import COTTAGE, SMALL, Clock, open_registry, tcp_pair, until
 
 LAMP = "lamp.cottage.example.com"

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.newcomers import Newcomers
+from hearthgate.relay.accept.newcomers import Newcomers
+from hearthgate.relay.counting.refusals import Counters
 from hearthgate.wire.proxy import Endpoint
 from tests.unit.relay.parts import Clock, limits
 

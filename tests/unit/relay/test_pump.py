@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from hearthgate.poller import INCOMING, Poller
-from hearthgate.relay.pump import BUFFER_BYTES, Carried, Pump
+from hearthgate.relay.visitors.pump import BUFFER_BYTES, Carried, Pump
+from hearthgate.shared.net.poller import INCOMING, Poller
 from tests.unit.relay.parts import tcp_pair, unix_pair, until
 
 MIB = 1024 * 1024
@@ -137,7 +137,7 @@ async def test_the_end_comes_after_what_is_pending(pump: Pump) -> None:
 async def test_an_end_that_is_there_with_the_bytes_cuts_none_off(
     monkeypatch: pytest.MonkeyPatch, kind: str, beyond: int
 ) -> None:
-    monkeypatch.setattr("hearthgate.relay.pump.BUFFER_BYTES", SMALL)
+    monkeypatch.setattr("hearthgate.relay.visitors.pump.BUFFER_BYTES", SMALL)
     poller = Poller(asyncio.get_running_loop())
     pump = Pump(poller)
     data = random.Random(2).randbytes(SMALL + beyond)

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from hearthgate.errors import HearthgateError
-from hearthgate.files import StateNotWritableError
 from hearthgate.relay.errors import (
     DomainIsRelayError,
     DomainPromisedError,
@@ -22,7 +21,8 @@ from hearthgate.relay.errors import (
     NameTakenError,
     TooManyError,
 )
-from hearthgate.relay.registry import Home, Registered, Registry
+from hearthgate.relay.homes.registry import Home, Registered, Registry
+from hearthgate.shared.storage.private_files import StateNotWritableError
 from hearthgate.wire.names import HostnameInvalidError
 from hearthgate.wire.ports import NO_PORTS
 from tests.unit.relay.parts import SMALL, Clock, open_registry, open_store

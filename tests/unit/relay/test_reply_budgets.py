@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearthgate.relay.counters import Counters
-from hearthgate.relay.reply_budgets import ReplyBudgets
+from hearthgate.relay.counting.refusals import Counters
+from hearthgate.relay.forwards.reply_budgets import ReplyBudgets
 from tests.unit.relay.parts import Clock, limits
 
 WINDOW_S = 30.0

@@ -6,12 +6,12 @@ import contextlib
 
 import pytest
 
-from hearthgate.poller import Poller
-from hearthgate.relay.registry import Home
-from hearthgate.relay.sessions import Session, Sessions
+from hearthgate.relay.homes.registry import Home
+from hearthgate.relay.homes.sessions import Session, Sessions
+from hearthgate.shared.net.poller import Poller
 from hearthgate.wire.alerts import Alert
 from hearthgate.wire.channel import read_preamble, write_preamble
-from hearthgate.wire.control import (
+from hearthgate.wire.messages import (
     GoodbyeReason,
     Published,
     read_message,

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from hearthgate.relay.turns import Turns
+from hearthgate.relay.accept.fair_queue import Turns
 from hearthgate.wire.proxy import Endpoint
 
 

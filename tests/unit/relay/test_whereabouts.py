@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from hearthgate.relay.public_addresses import Whereabouts, with_learned_address
 from hearthgate.relay.settings import RelaySettings
-from hearthgate.relay.whereabouts import Whereabouts, with_learned_address
 from hearthgate.wire.names import normalise_hostname
 
 V4, V6, PRIVATE = "8.8.4.4", "2001:4860:4860::8844", "10.0.0.5"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import pytest
 
 from hearthgate.wire.constants import CONTROL_MESSAGE_MAX_BYTES
-from hearthgate.wire.control import (
+from hearthgate.wire.messages import (
     Answer,
     Claim,
     ControlMessageError,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 import pytest
 
 from hearthgate.wire.constants import CONTROL_MESSAGE_MAX_BYTES
-from hearthgate.wire.control import (
+from hearthgate.wire.fitting import fitted, grant_fits
+from hearthgate.wire.messages import (
     ControlMessageError,
     Forwarded,
     Granted,
@@ -19,7 +20,6 @@ from hearthgate.wire.control import (
     read_message,
     write_message,
 )
-from hearthgate.wire.fitting import fitted, grant_fits
 from hearthgate.wire.ports import PortRange, Ports
 
 SENTENCE = "This relay does not let your home use it. " * 8

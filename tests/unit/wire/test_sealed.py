@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.wire import sealed
-from hearthgate.wire.proxy import proxy_header
-from hearthgate.wire.sealed import (
+from hearthgate.wire import frames as sealed
+from hearthgate.wire.frames import (
     FRAME_MAX_BYTES,
     Frame,
     FrameForgedError,
@@ -20,6 +19,7 @@ from hearthgate.wire.sealed import (
     sealed_keys,
     write_stream_open,
 )
+from hearthgate.wire.proxy import proxy_header
 
 CHANNEL_KEY = bytes(range(32))
 TO_RELAY, TO_HOME = sealed_keys(CHANNEL_KEY, 7)

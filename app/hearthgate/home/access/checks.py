@@ -17,7 +17,7 @@ from enum import StrEnum
 from hearthgate.home.access.guesses import Guesses, GuessLimits
 from hearthgate.home.access.hashing import matches
 from hearthgate.home.model import Access
-from hearthgate.tasks import Tasks
+from hearthgate.shared.process.tasks import Tasks
 
 
 class Verdict(StrEnum):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from hearthgate.subscribers import subscriber
+from hearthgate.shared.net.subscribers import subscriber
 
 # About 1 KB each. Whoever has more addresses than this is bounded by the number of
 # passwords that are checked in a second (checks.py).

@@ -15,7 +15,6 @@ from typing import Any
 from acme import messages
 from josepy.jwk import JWKEC
 
-from hearthgate.files import NotAFileError, read_capped, write_private
 from hearthgate.home.certificates import errors
 from hearthgate.home.certificates.pem import (
     PEM_MAX_BYTES,
@@ -27,6 +26,11 @@ from hearthgate.home.certificates.pem import (
 from hearthgate.home.certificates.session import Session
 from hearthgate.home.certificates.store import set_aside
 from hearthgate.home.certificates.translate import account_refused
+from hearthgate.shared.storage.private_files import (
+    NotAFileError,
+    read_capped,
+    write_private,
+)
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -19,10 +19,9 @@ import random
 import time
 
 from hearthgate.errors import quoted
-from hearthgate.folders import private_folder
 from hearthgate.home.certificates import errors, renewal
 from hearthgate.home.certificates.account import Account
-from hearthgate.home.certificates.book import Book
+from hearthgate.home.certificates.current_state import Book
 from hearthgate.home.certificates.order import Answers
 from hearthgate.home.certificates.orders import Orders, Step, check_hostname, is_usable
 from hearthgate.home.certificates.renewer import Renewer
@@ -30,6 +29,7 @@ from hearthgate.home.certificates.settings import AcmeSettings
 from hearthgate.home.certificates.state import HostState
 from hearthgate.home.certificates.store import Certificate, CertificateStore, Stored
 from hearthgate.home.model import Problem
+from hearthgate.shared.storage.folders import private_folder
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 import voluptuous as vol
 
 from hearthgate.home.model import Problem
-from hearthgate.store import YamlStore
+from hearthgate.shared.storage.yaml_store import YamlStore
 
 _VERSION = 1
 

@@ -5,9 +5,9 @@
         state.yaml       see state.py
         live/<hostname>.pem   leaf, chain, key: what the edge reads
 
-A file is replaced whole (hearthgate.files) and is 0600 from its first moment. One that
-cannot be used is set aside, not removed. Blocking: run in a thread; `get` alone is
-cheap enough for the event loop, it reads a file only when that changed.
+A file is replaced whole (shared/storage/private_files.py) and is 0600 from its first
+moment. One that cannot be used is set aside, not removed. Blocking: run in a thread;
+`get` alone is cheap enough for the event loop, it reads a file only when that changed.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from pathlib import Path
 import stat
 
 from hearthgate.errors import HearthgateError
-from hearthgate.files import (
+from hearthgate.home.certificates.pem import (
+    PEM_MAX_BYTES,
+    Leaf,
+    UnfitError,
+    read_combined,
+)
+from hearthgate.shared.storage.folders import private_folder
+from hearthgate.shared.storage.private_files import (
     NotAFileError,
     Temporary,
     read_capped,
     rename,
     status_of,
     write_private,
-)
-from hearthgate.folders import private_folder
-from hearthgate.home.certificates.pem import (
-    PEM_MAX_BYTES,
-    Leaf,
-    UnfitError,
-    read_combined,
 )
 
 _LOGGER = logging.getLogger(__name__)

@@ -16,18 +16,18 @@ from pathlib import Path
 import random
 import time
 
-from hearthgate.files import StateError
 from hearthgate.home.discovery.addresses import Interface
 from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoverySettings
-from hearthgate.home.discovery.lookout import Lookout
 from hearthgate.home.discovery.mdns import Key, Watcher
 from hearthgate.home.discovery.probe import Probe, Prober
+from hearthgate.home.discovery.service_watcher import Lookout
 from hearthgate.home.discovery.sighting import Announcement, Refused, read_sighting
 from hearthgate.home.discovery.table import Found, Table
 from hearthgate.home.discovery.text import service_id
 from hearthgate.home.model import Service, Target
-from hearthgate.periodic import OncePer
+from hearthgate.shared.process.periodic import OncePer
+from hearthgate.shared.storage.private_files import StateError
 
 __all__ = ["Discovery"]
 

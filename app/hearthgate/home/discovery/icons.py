@@ -15,10 +15,14 @@ import re
 import stat
 import threading
 
-from hearthgate.files import remove_file, status_of, write_private
-from hearthgate.folders import names_in, private_folder
 from hearthgate.home.discovery.images import picture_type
 from hearthgate.home.discovery.limits import DiscoveryLimits
+from hearthgate.shared.storage.folders import names_in, private_folder
+from hearthgate.shared.storage.private_files import (
+    remove_file,
+    status_of,
+    write_private,
+)
 
 __all__ = ["IconStore"]
 

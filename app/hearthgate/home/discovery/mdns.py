@@ -33,7 +33,7 @@ from hearthgate.home.discovery.catalog import CATALOG
 from hearthgate.home.discovery.limits import DiscoverySettings
 from hearthgate.home.discovery.records import Key, question, read_records
 from hearthgate.home.discovery.sighting import Announcement
-from hearthgate.periodic import OncePer
+from hearthgate.shared.process.periodic import OncePer
 
 __all__ = ["Key", "Watcher"]
 

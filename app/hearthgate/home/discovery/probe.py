@@ -15,7 +15,6 @@ import logging
 import re
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
-from hearthgate.files import StateError
 from hearthgate.home.discovery.catalog import NEVER_PROBED_PORTS, Kind, guess_kind
 from hearthgate.home.discovery.comparison import Comparison
 from hearthgate.home.discovery.fetch import Answer, Fault, Fetcher
@@ -23,6 +22,7 @@ from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoveryLimits
 from hearthgate.home.discovery.page import Page, read_page
 from hearthgate.home.model import Scheme, Target
+from hearthgate.shared.storage.private_files import StateError
 
 __all__ = ["Probe", "Prober"]
 

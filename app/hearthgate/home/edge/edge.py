@@ -23,12 +23,12 @@ import time
 
 from hearthgate.home.access import CheckLimits, GuessLimits, PasswordChecks
 from hearthgate.home.edge import folder as folders
-from hearthgate.home.edge.door import Door
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError
 from hearthgate.home.edge.generation import Generation
 from hearthgate.home.edge.restart import Restart
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.home.edge.socket_passer import Door
 from hearthgate.home.edge.traffic import Meter, Traffic
 
 _LOGGER = logging.getLogger(__name__)

@@ -15,18 +15,6 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from hearthgate.files import (
-    NotAFileError,
-    StateError,
-    StateNotReadableError,
-    read_capped,
-)
-from hearthgate.folders import (
-    fresh_folder,
-    names_in,
-    private_folder,
-    remove_tree,
-)
 from hearthgate.home.edge.access import SCRIPT
 from hearthgate.home.edge.config import (
     CERTIFICATES,
@@ -42,6 +30,18 @@ from hearthgate.home.edge.pages import PAGES, UNCHECKED_FILE, html, unchecked_ht
 from hearthgate.home.edge.requests import TRAILERS_SCRIPT
 from hearthgate.home.edge.routes import Route, checked
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.shared.storage.folders import (
+    fresh_folder,
+    names_in,
+    private_folder,
+    remove_tree,
+)
+from hearthgate.shared.storage.private_files import (
+    NotAFileError,
+    StateError,
+    StateNotReadableError,
+    read_capped,
+)
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from hearthgate.home.access import PasswordChecks, Verdict
 from hearthgate.home.edge.access import SOCKET
 from hearthgate.home.edge.errors import EdgeFailedError
 from hearthgate.home.edge.routes import Route
-from hearthgate.tasks import Tasks
+from hearthgate.shared.process.tasks import Tasks
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -27,12 +27,16 @@ import struct
 import termios
 from typing import Final
 
-from hearthgate.files import NotAFileError, StateError, read_capped
 from hearthgate.home.edge.access import KEY_VARIABLE
 from hearthgate.home.edge.config import CONFIG, DOOR_VARIABLE
 from hearthgate.home.edge.console import Console
 from hearthgate.home.edge.errors import EdgeError, EdgeFailedError, EdgeRefusedError
 from hearthgate.home.edge.settings import EdgeSettings
+from hearthgate.shared.storage.private_files import (
+    NotAFileError,
+    StateError,
+    read_capped,
+)
 
 _LOGGER = logging.getLogger(__name__)
 

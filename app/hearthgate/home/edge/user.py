@@ -17,8 +17,13 @@ import pwd
 import subprocess
 from typing import Final, Self
 
-from hearthgate.files import StateError
-from hearthgate.folders import fresh_folder, let_through, remove_tree, share_folder
+from hearthgate.shared.storage.folders import (
+    fresh_folder,
+    let_through,
+    remove_tree,
+    share_folder,
+)
+from hearthgate.shared.storage.private_files import StateError
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -17,20 +17,20 @@ from typing import Protocol
 
 import voluptuous as vol
 
-from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
-from hearthgate.home.hass.core import Core
+from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.supervisor import Supervisor
+from hearthgate.home.hass.entities.payloads import OwnInfo
 from hearthgate.home.hass.errors import CoreAwayError, NoPublicAddressError
 from hearthgate.home.hass.ingress import Ingress
-from hearthgate.home.hass.knock import PATH
-from hearthgate.home.hass.payloads import OwnInfo
-from hearthgate.home.hass.sightings import Look, Sightings
-from hearthgate.home.hass.supervisor import Supervisor
-from hearthgate.home.hass.trust import Trust
+from hearthgate.home.hass.trust.check_forwarded_for import PATH
+from hearthgate.home.hass.trust.trust import Trust
 from hearthgate.home.model import Problem, Service, Target
+from hearthgate.home.services.hass_sightings import Look, Sightings
 from hearthgate.home.settings import HassOptions
-from hearthgate.home.views import Json, problem_view
-from hearthgate.values import Secret
+from hearthgate.home.web.views import Json, problem_view
+from hearthgate.shared.process.backoff import Backoff
+from hearthgate.shared.settings.kinds import Secret
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from typing import Any
 from aiohttp import web
 import voluptuous as vol
 
-from hearthgate.home.hass.core import Core
+from hearthgate.home.hass.client.core import Core
 from hearthgate.home.hass.errors import CoreAwayError
-from hearthgate.home.web.users import User
+from hearthgate.home.web.login.users import User
 
 _LOGGER = logging.getLogger(__name__)
 

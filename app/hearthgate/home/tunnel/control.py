@@ -38,7 +38,7 @@ from hearthgate.home.tunnel.errors import (
     RelayReplacedError,
     UpgradeRefusedError,
 )
-from hearthgate.wire import control as messages
+from hearthgate.wire import messages
 from hearthgate.wire.constants import (
     CONTROL_MESSAGE_MAX_BYTES,
     CONTROL_PATH,

@@ -21,8 +21,8 @@ from aiohttp import ClientError, ClientWebSocketResponse, WSMsgType
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Bytes, Target
 from hearthgate.home.tunnel.lookup import Lookup
-from hearthgate.poller import READABLE, Poller
-from hearthgate.udp import receive_all, send_all, udp_socket
+from hearthgate.shared.net.poller import READABLE, Poller
+from hearthgate.shared.net.udp import receive_all, send_all, udp_socket
 from hearthgate.wire.datagrams import (
     FLOW_BYTES,
     Kind,

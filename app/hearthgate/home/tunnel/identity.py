@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from hearthgate.files import (
+from hearthgate.shared.storage.folders import private_folder, remove_tree
+from hearthgate.shared.storage.private_files import (
     NotAFileError,
     StateError,
     Temporary,
     read_capped,
     write_private,
 )
-from hearthgate.folders import private_folder, remove_tree
 
 _SHA256_BYTES = 32
 _ROOM_BYTES = 20_000  # key and certificate; a relay's answer allows 16,384 for one

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import logging
 import socket
 
-from hearthgate.tasks import Tasks
+from hearthgate.shared.process.tasks import Tasks
 from hearthgate.wire.names import is_ip
 
 _LOGGER = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import functools
 import logging
 import socket
 
-from hearthgate.poller import CHANGES, INCOMING, READABLE, WRITABLE, Poller
+from hearthgate.shared.net.poller import CHANGES, INCOMING, READABLE, WRITABLE, Poller
 from hearthgate.wire.channel import (
     OPENING_BYTES,
     opening_head_size,

@@ -7,7 +7,8 @@
 
 A channel outlives the session in which it was opened as long as it carries a visitor.
 HAProxy is not in the way of a forward: it would need a TLS handshake for each visitor,
-which costs ten times what the rest does. Moves no bytes: that is hearthgate/sealed.py.
+which costs ten times what the rest does. Moves no bytes: that is
+shared/net/sealed_channel.py.
 """
 
 import asyncio
@@ -21,9 +22,9 @@ import socket
 from hearthgate.home.model import Bytes, Target
 from hearthgate.home.tunnel.lookup import Lookup
 from hearthgate.home.tunnel.pool import HandOver
-from hearthgate.poller import Poller
-from hearthgate.sealed import SealedChannel
-from hearthgate.wire.sealed import (
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.net.sealed_channel import SealedChannel
+from hearthgate.wire.frames import (
     WEB_PORT,
     FrameKind,
     FrameOpener,

@@ -15,7 +15,6 @@ from enum import StrEnum
 import logging
 import random
 
-from hearthgate.backoff import Backoff
 from hearthgate.errors import HearthgateError
 from hearthgate.home.model import Bytes, Problem
 from hearthgate.home.tunnel.control import ControlConnection
@@ -37,9 +36,10 @@ from hearthgate.home.tunnel.errors import (
 from hearthgate.home.tunnel.identity import Identity
 from hearthgate.home.tunnel.pool import ChannelPool, HandOver, Ticket
 from hearthgate.home.tunnel.streams import FindTcpTarget, Streams
-from hearthgate.poller import Poller
-from hearthgate.tasks import Tasks
-from hearthgate.wire.control import (
+from hearthgate.shared.net.poller import Poller
+from hearthgate.shared.process.backoff import Backoff
+from hearthgate.shared.process.tasks import Tasks
+from hearthgate.wire.messages import (
     Claim,
     Feature,
     Forward,

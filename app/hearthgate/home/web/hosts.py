@@ -19,9 +19,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from hearthgate.home.i18n.problems import words
 from hearthgate.home.web.errors import HostUnknownError
-from hearthgate.home.words import words
-from hearthgate.seldom import Seldom
+from hearthgate.shared.process.seldom import Seldom
 
 # No one can register these: RFC 6761 and 6762, RFC 8375, and what ICANN has reserved
 # for homes (.internal) or keeps out of the root because routers use it.

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from hearthgate.files import NotAFileError, StateNotReadableError, read_capped
 from hearthgate.home.web.errors import NotFoundError
+from hearthgate.shared.storage.private_files import (
+    NotAFileError,
+    StateNotReadableError,
+    read_capped,
+)
 
 _ICON_MAX_BYTES = 1024 * 1024
 _HEADERS = {

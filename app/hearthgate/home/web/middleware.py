@@ -24,8 +24,8 @@ from hearthgate.home.web.errors import (
     PeerUnknownError,
     TooManyLoginsError,
 )
-from hearthgate.home.web.users import Authenticator
-from hearthgate.seldom import Seldom
+from hearthgate.home.web.login.users import Authenticator
+from hearthgate.shared.process.seldom import Seldom
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 import yaml
 
-from hearthgate.files import StateError, clear_socket
-from hearthgate.home.web.api import Api
+from hearthgate.home.web.api.api import Api
+from hearthgate.home.web.api.facade import HomeApi, Json
 from hearthgate.home.web.errors import WebNotStartedError
-from hearthgate.home.web.facade import HomeApi, Json
 from hearthgate.home.web.hosts import KnownHosts, host_of, known_hosts_only
-from hearthgate.home.web.live import LivePages
+from hearthgate.home.web.live.live import LivePages
+from hearthgate.home.web.login.users import Authenticator, NoLogin
 from hearthgate.home.web.middleware import (
     BODY_MAX_BYTES,
     add_headers,
@@ -34,9 +34,9 @@ from hearthgate.home.web.middleware import (
     own_page_only,
 )
 from hearthgate.home.web.page_files import PAGE_FOLDER, PageFiles
-from hearthgate.home.web.users import Authenticator, NoLogin
-from hearthgate.http_server import HttpBounds, HttpServer
-from hearthgate.seldom import Seldom
+from hearthgate.shared.net.http_server import HttpBounds, HttpServer
+from hearthgate.shared.process.seldom import Seldom
+from hearthgate.shared.storage.private_files import StateError, clear_socket
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Ask the Supervisor and Core. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Switches and sensors in Home Assistant, over MQTT."""

@@ -1,0 +1,1 @@
+"""Notifications in Home Assistant of what needs a person."""

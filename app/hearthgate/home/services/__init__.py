@@ -1,0 +1,1 @@
+"""The services of a home, and where they come from."""

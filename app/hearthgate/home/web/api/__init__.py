@@ -1,0 +1,1 @@
+"""The page's requests: what they may say, and what is done about each."""

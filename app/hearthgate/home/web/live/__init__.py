@@ -1,0 +1,1 @@
+"""The page's WebSocket: the state, and each change of it."""

@@ -1,0 +1,1 @@
+"""Who may use the page: the password, sessions, wrong attempts, ingress users."""

@@ -1,0 +1,1 @@
+"""A socket comes in: listeners, and who may still connect. Reads nothing."""

@@ -1,0 +1,1 @@
+"""What is counted: refusals and traffic. Below all others of the relay."""

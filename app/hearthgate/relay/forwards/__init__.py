@@ -1,0 +1,1 @@
+"""Ports instead of hostnames: TCP, UDP, and the flows of UDP."""

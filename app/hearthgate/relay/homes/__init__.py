@@ -1,0 +1,4 @@
+"""Who may what, and who is here: the registry, keys, sessions, budgets.
+
+Opens no socket.
+"""

@@ -1,0 +1,1 @@
+"""What the relay's owner sees and does: commands, tables, metrics."""

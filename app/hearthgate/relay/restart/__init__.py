@@ -1,0 +1,1 @@
+"""A new process takes over from the one that runs, without losing a visitor."""

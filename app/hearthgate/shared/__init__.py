@@ -1,0 +1,1 @@
+"""What relay and home both run on. Knows neither of them."""

@@ -1,0 +1,1 @@
+"""What a process of ours does around its work: start, tasks, time, log, health."""
