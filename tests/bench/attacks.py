@@ -44,7 +44,7 @@ from tests.harness.disk import Disk
 from tests.harness.hearthgate import ProcessError, RelayProcess
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.usage import used_s
-from tests.unit.relay.fake_agent import FakeAgent
+from tests.support.fake_agent import FakeAgent
 
 LAMP = "lamp.home.example.com"
 _ON_443 = (

@@ -43,7 +43,7 @@ from hearthgate.wire.constants import CONTROL_NAME
 from tests.harness.attacks import dial
 from tests.harness.hearthgate import RelayProcess
 from tests.harness.usage import resident_kib
-from tests.unit.wire import hellos
+from tests.support import hellos
 
 LOOPBACK = "127.0.0.1"
 # One address may have 512 connections (visitors_per_address_max).

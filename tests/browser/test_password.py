@@ -18,7 +18,7 @@ from hearthgate.home.web.server import WebServer
 from hearthgate.shared.settings.kinds import Secret
 from tests.browser.conftest import OpenPage
 from tests.browser.test_page import CONTRAST
-from tests.unit.home_web.home import MemoryHome
+from tests.support.memory_home import MemoryHome
 
 OLD, NEW = "correct horse", "battery staple"
 PHONE = {"width": 360, "height": 740}

@@ -7,5 +7,5 @@
                                                               led by coverage
 
 PROXY headers are only written by us; HAProxy reads them. Pages, images and mDNS
-announcements have such tests beside their other ones (tests/unit/home_discovery).
+announcements have such tests beside their other ones (tests/unit/home/discovery).
 """

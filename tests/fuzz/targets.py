@@ -36,7 +36,7 @@ from hearthgate.wire import frames as sealed
 from hearthgate.wire import messages as control
 from hearthgate.wire.hello import Hello, NeedMore, read_hello
 from hearthgate.wire.proxy import proxy_header
-from tests.unit.wire import hellos
+from tests.support import hellos
 
 _KEY = bytes(range(32))
 _SESSION = bytes(range(16))

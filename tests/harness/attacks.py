@@ -16,7 +16,7 @@ import struct
 
 from hearthgate.wire.channel import write_preamble
 from hearthgate.wire.constants import CONTROL_NAME
-from tests.unit.wire import hellos
+from tests.support import hellos
 
 LOOPBACK = "127.0.0.1"
 ATTACKER = "127.0.0.66"

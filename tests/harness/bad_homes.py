@@ -16,8 +16,8 @@ from hearthgate.wire import messages
 from hearthgate.wire.constants import CONTROL_NAME, CONTROL_PATH
 from hearthgate.wire.messages import Goodbye
 from tests.harness import attacks
-from tests.unit.relay.fake_agent import FakeAgent
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import FakeAgent
 
 BadHome = Callable[[FakeAgent, str], Awaitable[Goodbye | None]]
 _FLOOD = 2_000

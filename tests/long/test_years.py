@@ -14,9 +14,9 @@ import time
 import pytest
 
 from hearthgate.home.certificates.pem import Leaf
-from tests.unit.home_certificates.fake_ca import FakeCa, Refusal
-from tests.unit.home_certificates.parts import HOME, Clock, Home, settings_for
-from tests.unit.home_certificates.port80 import Port80
+from tests.support.certificate_parts import HOME, Clock, Home, settings_for
+from tests.support.fake_ca import FakeCa, Refusal
+from tests.support.port80 import Port80
 
 pytestmark = pytest.mark.timeout(1800)
 

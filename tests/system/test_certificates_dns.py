@@ -10,8 +10,8 @@ from hearthgate.home.certificates.caa import Issuer, check_caa
 from hearthgate.home.certificates.dns_check import DnsCheck
 from tests.harness.pebble import Pebble
 from tests.harness.ports import free_port
-from tests.unit.home_certificates.parts import Clock, Home
-from tests.unit.home_certificates.port80 import Port80
+from tests.support.certificate_parts import Clock, Home
+from tests.support.port80 import Port80
 
 NAME = "home.cottage.example.com"
 RELAY = ["203.0.113.5", "2001:db8::5"]

@@ -19,7 +19,7 @@ from tests.harness.hearthgate import Api, HomeProcess, Json
 from tests.harness.pebble import PebbleSettings
 from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, LOOPBACK, Scene
-from tests.unit.home_certificates.fake_ca import FakeCa, Refusal
+from tests.support.fake_ca import FakeCa, Refusal
 
 WATCHED_S = 3.0  # how long a home that failed is looked at for a busy loop
 BY_ITSELF_S = 150.0  # the first repetition is due after a minute

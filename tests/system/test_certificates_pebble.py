@@ -27,8 +27,8 @@ from hearthgate.home.certificates import (
 )
 from tests.harness.pebble import Pebble, PebbleSettings
 from tests.harness.ports import free_port
-from tests.unit.home_certificates.parts import HOME, Clock, Home
-from tests.unit.home_certificates.port80 import Port80
+from tests.support.certificate_parts import HOME, Clock, Home
+from tests.support.port80 import Port80
 
 LOOPBACK = "127.0.0.1"
 

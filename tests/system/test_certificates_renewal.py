@@ -1,7 +1,7 @@
 """Renewals, refusals and limits against a scripted authority.
 
 Pebble 2.4 has no renewal information (RFC 9773) and no rate limits, so these tests
-use tests/unit/home_certificates/fake_ca.py, which believes every proof.
+use tests/support/fake_ca.py, which believes every proof.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ import time
 import pytest
 
 from hearthgate.home.certificates import AcmeLimits, errors
-from tests.unit.home_certificates.fake_ca import FakeCa, Refusal
-from tests.unit.home_certificates.parts import HOME, Clock, Home, settings_for
-from tests.unit.home_certificates.port80 import Port80
+from tests.support.certificate_parts import HOME, Clock, Home, settings_for
+from tests.support.fake_ca import FakeCa, Refusal
+from tests.support.port80 import Port80
 
 DAY = 86400.0
 

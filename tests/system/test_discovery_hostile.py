@@ -16,7 +16,7 @@ from hearthgate.home.discovery import Discovery, DiscoveryLimits, DiscoverySetti
 from hearthgate.home.model import Scheme, Service, Target
 from tests.harness.hearthgate import HomeProcess
 from tests.harness.webservice import self_signed
-from tests.unit.home_discovery.test_images import SVG
+from tests.support.pictures import SVG
 
 MIB = 1024 * 1024
 PATIENCE_S = 100.0

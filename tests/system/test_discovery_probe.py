@@ -11,7 +11,7 @@ import pytest
 from hearthgate.home.discovery import Discovery, DiscoveryLimits, DiscoverySettings
 from hearthgate.home.model import Scheme, Service, Target
 from tests.harness.webservice import WebService
-from tests.unit.home_discovery.test_images import png
+from tests.support.pictures import png
 
 LIMITS = DiscoveryLimits(
     connect_deadline_s=1.0, probe_deadline_s=1.5, body_max_bytes=64 * 1024

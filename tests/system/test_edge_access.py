@@ -13,7 +13,7 @@ import pytest
 
 from hearthgate.home.access import make_access
 from hearthgate.home.model import Access
-from tests.unit.home_edge.visiting import House, Household, house, household
+from tests.support.visiting import House, Household, house, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

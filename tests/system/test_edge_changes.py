@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from hearthgate.home.edge import EdgeFailedError, EdgeRefusedError
-from tests.unit.home_edge.visiting import (
+from tests.support.visiting import (
     MB,
     Household,
     Visitor,

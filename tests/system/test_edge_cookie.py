@@ -8,8 +8,8 @@ import pytest
 
 from hearthgate.home.access import make_access
 from hearthgate.home.edge.requests import COOKIE
-from tests.unit.home_edge.h2raw import DATA, H2
-from tests.unit.home_edge.visiting import house, household
+from tests.support.h2raw import DATA, H2
+from tests.support.visiting import house, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -19,8 +19,8 @@ import pytest
 
 from hearthgate.home.access import checks, make_access, matches
 from hearthgate.home.model import Access
-from tests.unit.home_edge.h2raw import H2
-from tests.unit.home_edge.visiting import (
+from tests.support.h2raw import H2
+from tests.support.visiting import (
     MB,
     House,
     Household,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hearthgate.home.access import make_access
-from tests.unit.home_edge.h2raw import DATA, H2, REFUSED_STREAM, RST_STREAM
-from tests.unit.home_edge.visiting import Household, house, household
+from tests.support.h2raw import DATA, H2, REFUSED_STREAM, RST_STREAM
+from tests.support.visiting import Household, house, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -17,8 +17,8 @@ import pytest
 from hearthgate.home.edge import headers
 from tests.harness import haproxies
 from tests.harness.echoes import LANGUAGES, echo
-from tests.unit.home_edge.h2raw import DATA, END_STREAM, H2
-from tests.unit.home_edge.visiting import VISITOR, Household, household
+from tests.support.h2raw import DATA, END_STREAM, H2
+from tests.support.visiting import VISITOR, Household, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

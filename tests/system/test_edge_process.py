@@ -13,7 +13,7 @@ from hearthgate.home.edge import folder as folders
 from hearthgate.home.edge.process import Haproxy
 from hearthgate.home.model import Scheme, Target
 from tests.harness import haproxies
-from tests.unit.home_edge.visiting import make_certificate, tcp_pair
+from tests.support.visiting import make_certificate, tcp_pair
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

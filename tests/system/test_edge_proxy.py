@@ -8,7 +8,7 @@ import pytest
 
 from hearthgate.home.model import Scheme
 from tests.harness.proxy_reader import proxy_reader
-from tests.unit.home_edge.visiting import VISITOR, household, make_certificate
+from tests.support.visiting import VISITOR, household, make_certificate
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from hearthgate.home.model import Scheme
-from tests.unit.home_edge.visiting import (
+from tests.support.visiting import (
     MB,
     VISITOR,
     Visitor,

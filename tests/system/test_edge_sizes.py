@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.unit.home_edge.visiting import Household, household
+from tests.support.visiting import Household, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.home_edge.h2raw import DATA, END_STREAM, H2, RST_STREAM
-from tests.unit.home_edge.visiting import MB, Household, house, household
+from tests.support.h2raw import DATA, END_STREAM, H2, RST_STREAM
+from tests.support.visiting import MB, Household, house, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -15,8 +15,8 @@ import pytest
 
 from tests.harness import haproxies
 from tests.harness.echoes import echo
-from tests.unit.home_edge.h2raw import DATA, H2
-from tests.unit.home_edge.visiting import PATIENCE_S, Household, household
+from tests.support.h2raw import DATA, H2
+from tests.support.visiting import PATIENCE_S, Household, household
 
 pytestmark = pytest.mark.usefixtures("haproxy")
 

@@ -17,7 +17,7 @@ from hearthgate.home.edge import EdgeSettings
 from hearthgate.home.edge.user import EdgeUser
 from tests.harness import haproxies
 from tests.harness.scene import DOMAIN, Scene
-from tests.unit.home_edge.visiting import house, household
+from tests.support.visiting import house, household
 
 pytestmark = [
     pytest.mark.keeps("processes"),

@@ -15,9 +15,9 @@ import pytest
 from hearthgate.wire import messages
 from hearthgate.wire.channel import OPENING_BYTES, opening_is_authentic, write_preamble
 from tests.harness.hearthgate import RelayProcess
-from tests.unit.relay.fake_agent import FakeAgent, dial, joined, read
-from tests.unit.wire import hellos
-from tests.unit.wire.hellos import NAME
+from tests.support import hellos
+from tests.support.fake_agent import FakeAgent, dial, joined, read
+from tests.support.hellos import NAME
 
 UNRECOGNIZED_NAME = bytes.fromhex("15 0303 0002 02 70")
 NO_APPLICATION_PROTOCOL = bytes.fromhex("15 0303 0002 02 78")

@@ -97,7 +97,7 @@ def folder(path: Path, _elsewhere: Path) -> None:
 
 
 Make = Callable[[Path, Path], None]
-# All kinds in all places: tests/unit/test_files.py. These are what was tried first.
+# All kinds in all places: tests/unit/shared/storage. These are what was tried first.
 KINDS: list[Make] = [link_to_folder, pipe]
 
 

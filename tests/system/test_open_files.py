@@ -15,8 +15,8 @@ import pytest
 from tests.harness import attacks
 from tests.harness.hearthgate import RelayProcess
 from tests.harness.usage import descriptors, used_s
-from tests.unit.relay.fake_agent import Channel, FakeAgent, read
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import Channel, FakeAgent, read
 
 NAME = "a.cottage.example.com"
 ALLOWED = 320

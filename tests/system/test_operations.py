@@ -17,8 +17,8 @@ import pytest
 
 from tests.harness import attacks
 from tests.harness.hearthgate import RelayProcess
-from tests.unit.relay.fake_agent import FakeAgent, read
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import FakeAgent, read
 
 NAME = "a.cottage.example.com"
 VISITOR = "127.0.0.67"

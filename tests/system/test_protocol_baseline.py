@@ -27,7 +27,7 @@ from tests.baseline import wire
 from tests.harness.hearthgate import HomeProcess, RelayProcess
 from tests.harness.pebble import Pebble, PebbleSettings
 from tests.harness.webservice import WebService
-from tests.unit.wire import hellos
+from tests.support import hellos
 
 BASELINE = Path(wire.__file__).parent
 RECORDED = json.loads((BASELINE / "messages.json").read_text())

@@ -11,8 +11,8 @@ from hearthgate.wire import messages
 from hearthgate.wire.messages import GoodbyeReason
 from hearthgate.wire.pairing import read_pairing_code
 from tests.harness.hearthgate import ProcessError, RelayProcess
-from tests.unit.relay.fake_agent import FakeAgent, dial, joined, read
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import FakeAgent, dial, joined, read
 
 NAME = "photos.cottage.example.com"
 

@@ -18,7 +18,7 @@ from hearthgate.home.tunnel.identity import relay_context
 from hearthgate.wire.constants import CONTROL_NAME
 from tests.harness.hearthgate import RelayProcess
 from tests.harness.scene import LOOPBACK
-from tests.unit.relay.fake_agent import FakeAgent
+from tests.support.fake_agent import FakeAgent
 
 DEADLINE_S = 30.0
 PAIR = b"POST /v1/pair HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"

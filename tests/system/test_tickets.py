@@ -27,8 +27,8 @@ from hearthgate.wire.constants import PAIR_PATH
 from hearthgate.wire.messages import GoodbyeReason
 from hearthgate.wire.ports import Protocol
 from tests.harness.hearthgate import RelayProcess
-from tests.unit.relay.fake_agent import Channel, FakeAgent, dial, read
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import Channel, FakeAgent, dial, read
 
 LIMITS = {
     "HEARTHGATE_LIMITS__CONTROL_MESSAGES_PER_MINUTE": "40",

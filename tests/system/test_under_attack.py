@@ -34,8 +34,8 @@ from tests.harness.hearthgate import HomeProcess, RelayProcess
 from tests.harness.ports import free_port
 from tests.harness.scene import LOOPBACK, Scene
 from tests.harness.usage import descriptors, resident_kib, used_s
-from tests.unit.relay.fake_agent import FakeAgent
-from tests.unit.wire import hellos
+from tests.support import hellos
+from tests.support.fake_agent import FakeAgent
 
 LAMP = "lamp.home.example.com"
 VISITS = 25

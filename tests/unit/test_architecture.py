@@ -160,6 +160,24 @@ def test_every_module_and_package_says_what_it_is() -> None:
     assert silent == []
 
 
+def test_the_unit_tests_are_the_same_tree_as_the_code() -> None:
+    """So that the tests of a package are found by its name."""
+    tests = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert folders <= {module.parent.relative_to(PACKAGE) for module in modules()}
+
+
+def test_nothing_outside_the_unit_tests_depends_on_them() -> None:
+    """What several kinds of tests share is in tests/support."""
+    guilty = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        if not path.is_relative_to(ROOT / "tests" / "unit")
+        and any(name.startswith("tests.unit") for name in imports(path))
+    }
+    assert guilty == set()
+
+
 def test_every_folder_of_code_is_a_package() -> None:
     folders = {module.parent for module in modules()}
     assert [relative(at) for at in folders if not (at / "__init__.py").exists()] == []

@@ -12,7 +12,7 @@ from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.homes import rate_limit as rate
 from hearthgate.relay.homes.challenge_responses import Answers
 from hearthgate.relay.homes.rate_limit import RateLimit
-from tests.unit.relay.parts import BARN, COTTAGE, SMALL, Clock
+from tests.support.relay_parts import BARN, COTTAGE, SMALL, Clock
 
 # --- addresses ------------------------------------------------------------------------
 

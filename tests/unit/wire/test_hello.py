@@ -3,8 +3,8 @@
 import pytest
 
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
-from tests.unit.wire import hellos
-from tests.unit.wire.hellos import NAME
+from tests.support import hellos
+from tests.support.hellos import NAME
 
 MAX = 32 * 1024
 Outcome = Hello | NeedMore | NotHello

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hearthgate.wire.hello import Hello, NeedMore, NotHello, read_hello
-from tests.unit.wire import hellos
+from tests.support import hellos
 
 FLIGHTS = [
     *hellos.HELLOS.values(),
