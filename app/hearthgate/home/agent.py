@@ -24,7 +24,7 @@ from hearthgate.home.certificates import (
 )
 from hearthgate.home.discovery import Discovery, DiscoverySettings
 from hearthgate.home.discovery.probe import Probe
-from hearthgate.home.discovery.probe_tcp import knock
+from hearthgate.home.discovery.probe_tcp import probe_tcp
 from hearthgate.home.edge import Edge, EdgeSettings
 from hearthgate.home.edge.user import EdgeUser
 from hearthgate.home.errors import ServiceUnknownError
@@ -380,7 +380,7 @@ class Agent:
     async def _probe(self, target: Target) -> Probe:
         if target.scheme.is_web and not self._expects_proxy(target):
             return await self._discovery.probe(target)
-        return await knock(target)
+        return await probe_tcp(target)
 
     def _expects_proxy(self, target: Target) -> bool:
         """Tell whether an answer would first want a PROXY protocol header."""

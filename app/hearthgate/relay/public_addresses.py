@@ -70,7 +70,7 @@ def _served(bind: Iterable[str], addresses: Iterable[str]) -> list[str]:
     return [one for one in addresses if _is_ipv6(one) in families]
 
 
-class Whereabouts:
+class PublicAddresses:
     """Say where hostnames have to point. Lives in one loop; looks anew each time."""
 
     def __init__(self, settings: RelaySettings, look: Look = local_addresses) -> None:

@@ -1,9 +1,9 @@
 """One relay: its parts, put together, from the first socket to the last.
 
-443 ─▶ Front ─┬─▶ ControlEndpoint ─▶ Sessions ◀─ Registry (data folder)
+443 ─▶ FrontDoor ─┬─▶ ControlEndpoint ─▶ Sessions ◀─ Registry (data folder)
               ├─▶ Visitors ─▶ Pump      │
               └─▶ parked channels ──────┘
-80  ─▶ PlainPort ◀─ Answers
+80  ─▶ HttpPort ◀─ Answers
 relay.sock ─▶ Admin                        `hearthgate relay …`
 """
 
@@ -17,15 +17,15 @@ import resource
 import time
 
 from hearthgate.errors import HearthgateError
-from hearthgate.relay.accept.acceptor import Doorway, counted
-from hearthgate.relay.accept.connection_limiter import AddressBook
-from hearthgate.relay.accept.descriptor_budget import Room
+from hearthgate.relay.accept.acceptor import Acceptor, counted
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
+from hearthgate.relay.accept.descriptor_budget import DescriptorBudget
 from hearthgate.relay.accept.listeners import open_listeners
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.counting.traffic import Traffic
 from hearthgate.relay.doors.control_endpoint import ControlEndpoint
-from hearthgate.relay.doors.front_door import Front
-from hearthgate.relay.doors.http_port import PlainPort
+from hearthgate.relay.doors.front_door import FrontDoor
+from hearthgate.relay.doors.http_port import HttpPort
 from hearthgate.relay.forwards.tcp import Forwards
 from hearthgate.relay.forwards.udp import Datagrams
 from hearthgate.relay.homes.budgets import Budgets
@@ -44,9 +44,9 @@ from hearthgate.relay.homes.registry import (
 from hearthgate.relay.homes.sessions import Sessions
 from hearthgate.relay.owner.admin import Admin
 from hearthgate.relay.owner.metrics import Collector, MetricsPort
-from hearthgate.relay.public_addresses import Whereabouts, with_learned_address
+from hearthgate.relay.public_addresses import PublicAddresses, with_learned_address
 from hearthgate.relay.restart.state_transfer import HandOver, TakeOver
-from hearthgate.relay.restart.takeover import Door, Inheritance, inherit
+from hearthgate.relay.restart.takeover import Inheritance, TakeoverListener, inherit
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.relay.visitors.pump import Pump
 from hearthgate.relay.visitors.visitors import Visitors
@@ -147,7 +147,7 @@ class Relay:
             tell_addresses=settings.log.addresses,
         )
         self._traffic = Traffic()
-        self._whereabouts = Whereabouts(settings)
+        self._public_addresses = PublicAddresses(settings)
         self._sessions = Sessions(self._poller, limits, clock=clock)
         self._visitors = Visitors(
             self._sessions,
@@ -163,14 +163,14 @@ class Relay:
             log=settings.log.visitors,
         )
         answers = Answers(limits, clock=clock)
-        room = Room(_allowed(), limits, in_use=self._in_use)
+        room = DescriptorBudget(_allowed(), limits, in_use=self._in_use)
         if room.visitors_max < limits.visitors_max:
             _LOGGER.warning(
                 "The system allows %d open files, enough for %d visitors at most",
                 room.allowed,
                 room.visitors_max,
             )
-        inside = AddressBook(
+        inside = ConnectionLimiter(
             total_max=limits.visitors_max,
             per_address_max=limits.visitors_per_address_max,
             has_room=room,
@@ -192,7 +192,7 @@ class Relay:
             visitors=self._visitors,
             sessions=self._sessions,
             poller=self._poller,
-            book=inside,
+            limiter=inside,
             counters=self._counters,
             limits=limits,
             hosts=settings.bind,
@@ -207,18 +207,18 @@ class Relay:
             answers=answers,
             limits=limits,
             counters=self._counters,
-            addresses=self._whereabouts.addresses,
+            addresses=self._public_addresses.addresses,
             forwards=self._forwards,
             datagrams=self._datagrams,
             datagram_port=https_port,
             budgets=budgets,
             clock=clock,
         )
-        arrivals = AddressBook(
+        arrivals = ConnectionLimiter(
             total_max=room.arrivals_max,
             per_address_max=limits.arrivals_per_address_max,
         )
-        self._front = Front(
+        self._front = FrontDoor(
             control=self._control.admit,
             sessions=self._sessions,
             visitors=self._visitors,
@@ -230,28 +230,30 @@ class Relay:
             counters=self._counters,
             clock=clock,
         )
-        self._tls_door = Doorway(
+        self._tls_door = Acceptor(
             tls_listeners,
             on_connection=self._front.admit,
             poller=self._poller,
             counters=self._counters,
             loop=loop,
         )
-        self._plain_book = AddressBook(
+        self._http_limiter = ConnectionLimiter(
             total_max=room.plain_max,
             per_address_max=limits.visitors_per_address_max,
         )
-        self._plain = PlainPort(
+        self._plain = HttpPort(
             answers,
             is_published=self._sessions.routes.__contains__,
-            book=self._plain_book,
+            limiter=self._http_limiter,
             limits=limits,
             counters=self._counters,
             https_port=_public_port(settings) or self._tls_door.port,
         )
-        self._plain_door = Doorway(
+        self._plain_door = Acceptor(
             open_listeners(settings.bind, settings.http_port, inherited),
-            on_connection=counted(self._plain_book, self._counters, self._plain.admit),
+            on_connection=counted(
+                self._http_limiter, self._counters, self._plain.admit
+            ),
             poller=self._poller,
             counters=self._counters,
             loop=loop,
@@ -265,7 +267,7 @@ class Relay:
             answers=answers,
             settings=settings,
             traffic=self._traffic,
-            addresses=self._whereabouts.addresses,
+            addresses=self._public_addresses.addresses,
         )
         self._metrics = _metrics_port(
             settings,
@@ -275,7 +277,7 @@ class Relay:
                 pump=self._pump,
                 counters=self._counters,
                 traffic=self._traffic,
-                book=arrivals,
+                limiter=arrivals,
             ),
         )
 
@@ -295,7 +297,9 @@ class Relay:
             registry=self._registry,
             on_left=self._stopping.set,
         )
-        self._successors = Door(settings.data, self._poller, self._hand_over.begin)
+        self._successors = TakeoverListener(
+            settings.data, self._poller, self._hand_over.begin
+        )
         self._take_over: TakeOver | None = None
         if inheritance is not None:
             self._take_over = TakeOver(
@@ -465,7 +469,7 @@ class Relay:
 
     async def _emptied(self) -> None:
         """Wait until every visitor has left, also those who wait for a first byte."""
-        while self._pump.pairs or self._visitors.opening or self._plain_book.total:
+        while self._pump.pairs or self._visitors.opening or self._http_limiter.total:
             await self._pump.emptied()
             await asyncio.sleep(_EMPTY_LOOK_S)
 

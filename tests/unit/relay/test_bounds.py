@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.homes import rate_limit as rate
 from hearthgate.relay.homes.challenge_responses import Answers
@@ -18,50 +18,50 @@ from tests.support.relay_parts import BARN, COTTAGE, SMALL, Clock
 
 
 def test_one_address_cannot_take_all() -> None:
-    book = AddressBook(total_max=10, per_address_max=2)
-    assert [book.enter("203.0.113.5") for _ in range(3)] == [
+    limiter = ConnectionLimiter(total_max=10, per_address_max=2)
+    assert [limiter.enter("203.0.113.5") for _ in range(3)] == [
         "",
         "",
         "more connections than allowed from one address",
     ]
-    assert book.enter("203.0.113.6") == ""
-    book.leave("203.0.113.5")
-    assert book.enter("203.0.113.5") == ""
+    assert limiter.enter("203.0.113.6") == ""
+    limiter.leave("203.0.113.5")
+    assert limiter.enter("203.0.113.5") == ""
 
 
 def test_a_household_of_ipv6_counts_as_one_address() -> None:
-    book = AddressBook(total_max=10, per_address_max=2)
-    assert book.enter("2001:db8:0:1::1") == ""
-    assert book.enter("2001:db8:0:1:ffff::2%eth0") == ""
-    assert book.enter("2001:db8:0:1::3") != ""
-    assert book.enter("2001:db8:0:2::1") == ""
+    limiter = ConnectionLimiter(total_max=10, per_address_max=2)
+    assert limiter.enter("2001:db8:0:1::1") == ""
+    assert limiter.enter("2001:db8:0:1:ffff::2%eth0") == ""
+    assert limiter.enter("2001:db8:0:1::3") != ""
+    assert limiter.enter("2001:db8:0:2::1") == ""
 
 
 def test_there_is_a_total() -> None:
-    book = AddressBook(total_max=2, per_address_max=2)
-    assert book.enter("203.0.113.5") == book.enter("203.0.113.6") == ""
-    assert book.enter("203.0.113.7") == "more connections than allowed in total"
-    book.leave("203.0.113.5")
-    assert book.enter("203.0.113.7") == ""
+    limiter = ConnectionLimiter(total_max=2, per_address_max=2)
+    assert limiter.enter("203.0.113.5") == limiter.enter("203.0.113.6") == ""
+    assert limiter.enter("203.0.113.7") == "more connections than allowed in total"
+    limiter.leave("203.0.113.5")
+    assert limiter.enter("203.0.113.7") == ""
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_book_says_the_same_as_a_list(rng: random.Random) -> None:
-    book = AddressBook(total_max=6, per_address_max=2)
+    limiter = ConnectionLimiter(total_max=6, per_address_max=2)
     inside: list[str] = []
     for _ in range(60):
         address = f"203.0.113.{rng.randint(1, 4)}"
         if inside and rng.random() < 0.4:
-            book.leave(inside.pop(rng.randrange(len(inside))))
+            limiter.leave(inside.pop(rng.randrange(len(inside))))
         else:
             allowed = len(inside) < 6 and inside.count(address) < 2
-            assert (book.enter(address) == "") is allowed
+            assert (limiter.enter(address) == "") is allowed
             inside += [address] * allowed
-        assert book.total == len(inside)
+        assert limiter.total == len(inside)
     for address in inside:
-        book.leave(address)
-    assert book.total == len(book._counts) == 0
+        limiter.leave(address)
+    assert limiter.total == len(limiter._counts) == 0
 
 
 # --- rates ----------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hearthgate.relay.public_addresses import Whereabouts, with_learned_address
+from hearthgate.relay.public_addresses import PublicAddresses, with_learned_address
 from hearthgate.relay.settings import RelaySettings
 from hearthgate.wire.names import normalise_hostname
 
@@ -12,8 +12,8 @@ V4, V6, PRIVATE = "8.8.4.4", "2001:4860:4860::8844", "10.0.0.5"
 PLAIN = RelaySettings()
 
 
-def where(settings: RelaySettings, *local: str) -> Whereabouts:
-    return Whereabouts(settings, lambda: local)
+def where(settings: RelaySettings, *local: str) -> PublicAddresses:
+    return PublicAddresses(settings, lambda: local)
 
 
 def test_what_the_owner_says_counts_alone() -> None:

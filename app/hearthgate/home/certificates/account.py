@@ -46,18 +46,18 @@ class Account:
         self._path = path
         self._keep = keep
         self._key: JWKEC | None = None
-        self._guard = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def key(self) -> JWKEC:
         """Return the account key, made if there is none yet."""
-        async with self._guard:
+        async with self._lock:
             if self._key is None:
                 self._key = await asyncio.to_thread(load_or_make_key, self._path)
             return self._key
 
     async def use(self, session: Session) -> None:
         """Make the session act for this account. Registers it if need be."""
-        async with self._guard:
+        async with self._lock:
             if self.url is None:
                 url = await self._register(session)
                 await asyncio.to_thread(self._keep, url)
@@ -66,7 +66,7 @@ class Account:
 
     async def forget(self, url: str | None) -> None:
         """Drop a URL that the authority does not know any more."""
-        async with self._guard:
+        async with self._lock:
             if self.url == url:
                 await asyncio.to_thread(self._keep, None)
                 self.url = None

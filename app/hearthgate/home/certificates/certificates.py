@@ -21,7 +21,7 @@ import time
 from hearthgate.errors import quoted
 from hearthgate.home.certificates import errors, renewal
 from hearthgate.home.certificates.account import Account
-from hearthgate.home.certificates.current_state import Book
+from hearthgate.home.certificates.current_state import CurrentState
 from hearthgate.home.certificates.order import Answers
 from hearthgate.home.certificates.orders import Orders, Step, check_hostname, is_usable
 from hearthgate.home.certificates.renewer import Renewer
@@ -62,9 +62,11 @@ class Certificates:
         self._on_renewed = on_renewed
         self._on_failed = on_failed
         self._store = CertificateStore(own, clock=clock)
-        self._book = Book(own / "state.yaml", settings.directory_url)
+        self._current = CurrentState(own / "state.yaml", settings.directory_url)
         self._account = Account(
-            own / "account.pem", url=self._book.account, keep=self._book.put_account
+            own / "account.pem",
+            url=self._current.account,
+            keep=self._current.put_account,
         )
         self._orders = Orders(
             settings,
@@ -131,13 +133,13 @@ class Certificates:
 
     def problem(self, hostname: str) -> Problem | None:
         """Return why the last order failed; None once one succeeded."""
-        return self._book.host(hostname).problem
+        return self._current.host(hostname).problem
 
     def _lock(self, hostname: str) -> asyncio.Lock:
         return self._locks.setdefault(hostname, asyncio.Lock())
 
     def _raise_if_held(self, hostname: str) -> None:
-        state = self._book.host(hostname)
+        state = self._current.host(hostname)
         now = self._clock()
         until = renewal.held_until(state, now)
         if until > now and state.problem is not None:
@@ -173,7 +175,7 @@ class Certificates:
 
     async def _write_failure(self, hostname: str, err: errors.CertificateError) -> None:
         now = self._clock()
-        state = self._book.host(hostname)
+        state = self._current.host(hostname)
         state = renewal.failed(state, now, err.retry_at, self._rng)
         retry_at = max(state.retry_at or 0.0, state.held_until or 0.0)
         problem = Problem.of(err, retry_at)
@@ -184,12 +186,12 @@ class Certificates:
         self._on_failed(hostname)
 
     async def _write(self, hostname: str, state: HostState) -> None:
-        await asyncio.to_thread(self._book.put_host, hostname, state)
+        await asyncio.to_thread(self._current.put_host, hostname, state)
 
     # --- renewal ---
 
     def _next_at(self, hostname: str) -> float:
-        stored, state = self._store.get(hostname), self._book.host(hostname)
+        stored, state = self._store.get(hostname), self._current.host(hostname)
         if stored is None:
             return renewal.due(state, None, self._clock())
         if state.serial != stored.leaf.serial or state.ask_at is None:
@@ -205,7 +207,7 @@ class Certificates:
                 leaf = stored.leaf
                 await self._plan(hostname, stored)
             now = self._clock()
-            if renewal.due(self._book.host(hostname), leaf, now) > now:
+            if renewal.due(self._current.host(hostname), leaf, now) > now:
                 return
             with contextlib.suppress(errors.CertificateError):  # is written down
                 renewed = await self._obtain(hostname, _nobody_watches, stored)
@@ -213,7 +215,7 @@ class Certificates:
 
     async def _plan(self, hostname: str, stored: Stored) -> None:
         """Make sure that there is a plan, and that the authority was asked lately."""
-        before = self._book.host(hostname)
+        before = self._current.host(hostname)
         state = renewal.planned(before, stored.leaf, self._rng)
         if state.ask_at is None or state.ask_at <= self._clock():
             state = await self._ask(hostname, stored, state)

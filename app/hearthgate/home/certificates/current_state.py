@@ -16,7 +16,7 @@ from hearthgate.shared.storage.yaml_store import StateFromFutureError
 _LOGGER = logging.getLogger(__name__)
 
 
-class Book:
+class CurrentState:
     """What is known about the hostnames of one directory."""
 
     def __init__(self, path: Path, directory: str) -> None:
@@ -26,7 +26,7 @@ class Book:
             self._state = self._store.read()
         except StateFromFutureError as err:  # keys and certificates are elsewhere
             self._state = self._store.step_back(err)
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def account(self) -> str | None:
@@ -39,13 +39,13 @@ class Book:
 
     def put_host(self, hostname: str, host: HostState) -> None:
         """Remember this about a hostname. Blocking."""
-        with self._guard:
+        with self._lock:
             self._state = self._state.with_host(hostname, host)
             self._write()
 
     def put_account(self, url: str | None) -> None:
         """Remember the URL of our account. Blocking."""
-        with self._guard:
+        with self._lock:
             self._state = replace(self._state, account=url)
             self._write()
 

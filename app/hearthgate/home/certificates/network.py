@@ -51,13 +51,13 @@ class _Sockets:
     """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._connections: list[HTTPSConnection] = []
         self.aborted = False
 
     def add(self, connection: HTTPSConnection, raw: socket.socket) -> None:
-        with self._guard:
+        with self._lock:
             if self.aborted:
                 raw.close()
                 raise AbortedError
@@ -65,14 +65,14 @@ class _Sockets:
             self._connections.append(connection)
 
     def abort(self) -> None:
-        with self._guard:
+        with self._lock:
             self.aborted = True
             for raw in self._open:
                 with contextlib.suppress(OSError):
                     raw.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        with self._guard:
+        with self._lock:
             self.aborted = True
             while self._open:
                 self._open.pop().close()

@@ -1,6 +1,6 @@
 """Find web services on the home network, and look at them.
 
-    mdns ─▶ sighting ─▶ table ─▶ lookout ─▶ probe ─▶ Service
+    mdns ─▶ sighting ─▶ table ─▶ watcher ─▶ probe ─▶ Service
       │        │          │         │         ├ fetch (bounded GETs)
       │     catalog    merging   schedule     ├ page (title, icon links)
     zeroconf addresses                        └ icons, images (what may be shown)

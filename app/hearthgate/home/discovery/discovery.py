@@ -1,7 +1,7 @@
 """Find the services of a home, and keep what is known about them up to date.
 
     Watcher ─Announcement─▶ read_sighting ─▶ Table ─every settle_s─▶ Found
-                                                          │ one Lookout each
+                                                          │ one ServiceWatcher each
     on_change(Service), on_lost(id) ◀────── probes ◀──────┘
 
 Discovery only shows. It exposes nothing, stores nothing but icons, and sends nothing
@@ -21,7 +21,7 @@ from hearthgate.home.discovery.icons import IconStore
 from hearthgate.home.discovery.limits import DiscoverySettings
 from hearthgate.home.discovery.mdns import Key, Watcher
 from hearthgate.home.discovery.probe import Probe, Prober
-from hearthgate.home.discovery.service_watcher import Lookout
+from hearthgate.home.discovery.service_watcher import ServiceWatcher
 from hearthgate.home.discovery.sighting import Announcement, Refused, read_sighting
 from hearthgate.home.discovery.table import Found, Table
 from hearthgate.home.discovery.text import service_id
@@ -63,7 +63,7 @@ class Discovery:
         self._slots_asked = asyncio.Semaphore(limits.probes_asked)
         self._table = Table(limits)
         self._leaving: dict[str, float] = {}  # sighting id: when it goes, loop time
-        self._lookouts: dict[str, tuple[Lookout, asyncio.Task[None]]] = {}
+        self._watchers: dict[str, tuple[ServiceWatcher, asyncio.Task[None]]] = {}
         self._news = asyncio.Event()
         self._crowded = asyncio.Event()  # many new icons
         self._warn = OncePer(limits.warn_every_s, clock)
@@ -83,7 +83,7 @@ class Discovery:
                 tasks.create_task(self._clean_icons(), name="icon cleaning")
                 await self._keep_up(tasks)
         finally:
-            self._lookouts.clear()
+            self._watchers.clear()
 
     async def probe(self, target: Target) -> Probe:
         """Look at a service that a user added; works whether or not `run` runs."""
@@ -160,17 +160,17 @@ class Discovery:
     def _refresh(self, tasks: asyncio.TaskGroup) -> None:
         """Start, update and end lookouts so that they match the table."""
         found = self._table.found()
-        for service_id_ in [each for each in self._lookouts if each not in found]:
+        for service_id_ in [each for each in self._watchers if each not in found]:
             self._end(service_id_)
         for service_id_, each in found.items():
-            known = self._lookouts.get(service_id_)
+            known = self._watchers.get(service_id_)
             if known is not None:
                 known[0].update(each)
             else:
                 self._begin(tasks, each)
 
     def _begin(self, tasks: asyncio.TaskGroup, found: Found) -> None:
-        lookout = Lookout(
+        watcher = ServiceWatcher(
             found,
             prober=self._prober,
             slots=self._slots,
@@ -178,14 +178,14 @@ class Discovery:
             limits=self._limits,
             rng=self._rng,
         )
-        task = tasks.create_task(lookout.run(), name=f"lookout {found.id}")
-        self._lookouts[found.id] = (lookout, task)
+        task = tasks.create_task(watcher.run(), name=f"watcher {found.id}")
+        self._watchers[found.id] = (watcher, task)
 
     def _end(self, service_id_: str) -> None:
-        lookout, task = self._lookouts.pop(service_id_)
+        watcher, task = self._watchers.pop(service_id_)
         task.cancel()
-        if lookout.shown is not None:
-            _LOGGER.info("%s is gone", lookout.shown.name)
+        if watcher.shown is not None:
+            _LOGGER.info("%s is gone", watcher.shown.name)
             self._on_lost(service_id_)
 
     def _changed(self, service: Service) -> None:
@@ -198,9 +198,9 @@ class Discovery:
         """Remove icons that nobody needs, hourly or when many are new."""
         while True:
             shown = {
-                lookout.shown.icon
-                for lookout, _ in self._lookouts.values()
-                if lookout.shown and lookout.shown.icon
+                watcher.shown.icon
+                for watcher, _ in self._watchers.values()
+                if watcher.shown and watcher.shown.icon
             }
             try:
                 await asyncio.to_thread(self._icons.clean, shown)

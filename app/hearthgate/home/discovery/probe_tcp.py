@@ -22,7 +22,7 @@ _SILENCE_S = 4.0
 _UDP_SILENT = "Nothing there answers. Over UDP that alone is no sign of a fault."
 
 
-async def knock(target: Target) -> Probe:
+async def probe_tcp(target: Target) -> Probe:
     """Return whether something listens. Never raises for the service."""
     look = _knock_udp if target.scheme is Scheme.UDP else _knock_tcp
     try:

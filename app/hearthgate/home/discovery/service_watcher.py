@@ -18,12 +18,12 @@ from hearthgate.home.discovery.probe import Probe, Prober
 from hearthgate.home.discovery.table import Found
 from hearthgate.home.model import Origin, Service, Target, replace
 
-__all__ = ["Lookout"]
+__all__ = ["ServiceWatcher"]
 
 _LOGGER = logging.getLogger(__name__)
 
 
-class Lookout:
+class ServiceWatcher:
     """One service. `run` belongs to a task of the owner, who cancels it."""
 
     def __init__(

@@ -28,7 +28,7 @@ from hearthgate.home.edge.generation import Generation
 from hearthgate.home.edge.restart import Restart
 from hearthgate.home.edge.routes import Route
 from hearthgate.home.edge.settings import EdgeSettings
-from hearthgate.home.edge.socket_passer import Door
+from hearthgate.home.edge.socket_passer import SocketPasser
 from hearthgate.home.edge.traffic import Meter, Traffic
 
 _LOGGER = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Edge:
         """Keep generations below the folder, which is ours alone."""
         self._folder = folder
         self._settings = settings
-        self._door = Door(settings, clock=clock)
+        self._door = SocketPasser(settings, clock=clock)
         self._restart = Restart(settings, clock=clock)
         self._meter = Meter()
         self._checks = _checks(settings)

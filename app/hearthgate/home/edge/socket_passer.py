@@ -26,7 +26,7 @@ _AGAIN_S: Final = 0.05
 _WARN_EVERY_S: Final = 60.0
 
 
-class Door:
+class SocketPasser:
     """Pass visitors' sockets to the current HAProxy. Owns what waits."""
 
     def __init__(self, settings: EdgeSettings, *, clock: Callable[[], float]) -> None:

@@ -7,7 +7,7 @@ import functools
 import logging
 import socket
 
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.shared.net.poller import READABLE, Poller
 from hearthgate.wire.proxy import Endpoint
@@ -53,15 +53,15 @@ def listen(host: str, port: int, *, visitors_speak_first: bool = True) -> socket
 
 
 def counted(
-    book: AddressBook, counters: Counters, on_connection: OnConnection
+    limiter: ConnectionLimiter, counters: Counters, on_connection: OnConnection
 ) -> OnConnection:
-    """Let in whom a book has room for, and count them in it.
+    """Let in whom a limiter has room for, and count them in it.
 
-    Whoever takes a connection over says once that it has left the book.
+    Whoever takes a connection over says once that it has left the limiter.
     """
 
     def let_in(sock: socket.socket, peer: Endpoint) -> None:
-        why = book.enter(peer[0])
+        why = limiter.enter(peer[0])
         if why:
             counters.refuse(why, address=peer[0])
             sock.close()
@@ -71,7 +71,7 @@ def counted(
     return let_in
 
 
-class Doorway:
+class Acceptor:
     """Accept on some listening sockets, which it owns. Lives in one loop."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Doorway:
 
     @property
     def listeners(self) -> tuple[socket.socket, ...]:
-        """The listening sockets, which stay this doorway's."""
+        """The listening sockets, which stay this acceptor's."""
         return tuple(self._listeners)
 
     def open(self) -> None:

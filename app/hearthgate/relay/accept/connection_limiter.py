@@ -9,7 +9,7 @@ import ipaddress
 _PREFIX_BYTES = 8
 
 
-class AddressBook:
+class ConnectionLimiter:
     """Connections by address, and in total. Lives in one loop."""
 
     def __init__(

@@ -1,9 +1,9 @@
 """Put a deadline, a pace and an end around aiohttp's handler of one connection.
 
-    transport ──data──▶ Guard ──what the intake allows, in each turn──▶ handler
+    transport ──data──▶ DeadlineProtocol ──what the intake allows, per turn──▶ handler
 
 aiohttp waits for a slow sender for ever, and reads whatever a fast one has sent before
-anybody else has a turn. The guard ends the connection when its time is up unless
+anybody else has a turn. The deadline ends the connection when its time is up unless
 somebody keeps it, passes on what the intake lets through, reads nothing more as long
 as something is left of that, and says when the connection is gone.
 """
@@ -21,7 +21,7 @@ from hearthgate.relay.doors.intake import Intake, IntakeError, RequestIntake
 
 
 class _Stream:
-    """A transport as the handler sees it: only the guard decides when it is read.
+    """A transport as the handler sees it: only the deadline decides when it is read.
 
     Two who pause and resume one transport undo each other's work.
     """
@@ -39,7 +39,7 @@ class _Stream:
         """Read on."""
 
 
-class Guard(asyncio.Protocol):
+class DeadlineProtocol(asyncio.Protocol):
     """Pass one connection's events to aiohttp's handler, under a deadline."""
 
     def __init__(

@@ -17,7 +17,7 @@ _ARRIVALS_SHARE = 5
 _PLAIN_SHARE = 20
 
 
-class Room:
+class DescriptorBudget:
     """What a limit of open files leaves. Lives in one loop."""
 
     def __init__(

@@ -19,7 +19,7 @@ from hearthgate.wire.proxy import Endpoint
 Serve = Callable[[socket.socket, Endpoint], None]
 
 
-class Turns:
+class FairQueue:
     """Connections that wait for their turn, which it owns. Lives in one loop."""
 
     def __init__(

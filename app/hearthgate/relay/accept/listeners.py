@@ -1,6 +1,6 @@
 """Open the relay's listening sockets, or take over those that are there already.
 
-Accepts nothing; that is the doorway's work.
+Accepts nothing; that is the acceptor's work.
 """
 
 import errno

@@ -17,8 +17,8 @@ import itertools
 import socket
 from typing import Protocol
 
-from hearthgate.relay.accept.connection_limiter import AddressBook, address_key
-from hearthgate.relay.accept.fair_queue import Turns
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter, address_key
+from hearthgate.relay.accept.fair_queue import FairQueue
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.limits import Limits
 from hearthgate.wire.proxy import Endpoint
@@ -51,11 +51,11 @@ class Newcomers:
         self._limits = limits
         self._counters = counters
         self._clock = clock
-        self._line = AddressBook(
+        self._line = ConnectionLimiter(
             total_max=limits.control_waiting_max,
             per_address_max=limits.control_waiting_per_address_max,
         )
-        self._turns = Turns(self._serve, has_room=self._has_room)
+        self._queue = FairQueue(self._serve, has_room=self._has_room)
         self._serve_one = serve
         # Newcomers, the oldest first, with where they came from and when.
         self._new: dict[Connection, tuple[str, float]] = {}
@@ -73,7 +73,7 @@ class Newcomers:
             self._counters.refuse(why, "to the control endpoint", address=peer[0])
             sock.close()
             return
-        self._turns.enter(sock, peer)
+        self._queue.enter(sock, peer)
 
     def _has_room(self, key: str) -> bool:
         limits = self._limits
@@ -122,7 +122,7 @@ class Newcomers:
         self._count[key] -= 1
         if not self._count[key]:
             del self._count[key]
-        self._turns.go_on()
+        self._queue.go_on()
 
     def _forget_proved(self, one: Connection) -> None:
         home_id = self._home_of.pop(one, None)
@@ -135,7 +135,7 @@ class Newcomers:
 
     def sweep(self) -> None:
         """Put out who is slow while others wait for the place. Four times a second."""
-        waiting = set(self._turns.addresses)
+        waiting = set(self._queue.addresses)
         if not waiting:
             return
         limits = self._limits
@@ -150,5 +150,5 @@ class Newcomers:
 
     def close(self) -> None:
         """Close whoever stands in line."""
-        for peer in self._turns.close():
+        for peer in self._queue.close():
             self._line.leave(peer[0])

@@ -26,7 +26,7 @@ import voluptuous as vol
 from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.relay.accept.connection_limiter import address_key
-from hearthgate.relay.accept.deadline import Guard
+from hearthgate.relay.accept.deadline import DeadlineProtocol
 from hearthgate.relay.accept.newcomers import Newcomers
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.doors.control_session import CLOSE_S, Conversations
@@ -101,7 +101,7 @@ class ControlEndpoint:
         self._budgets = budgets
         self._context = keys.control_context()
         self._pairings = RateLimit(limits.pairing_attempts_per_minute, clock=clock)
-        self._guards: dict[RequestHandler, Guard] = {}
+        self._deadlines: dict[RequestHandler, DeadlineProtocol] = {}
         self._handlers = web.Server(
             self._answer,
             access_log=None,
@@ -154,25 +154,25 @@ class ControlEndpoint:
         handler = self._handlers()
 
         def lost() -> None:
-            del self._guards[handler]
-            self._newcomers.left(guard)
+            del self._deadlines[handler]
+            self._newcomers.left(deadline)
 
         deadline_s = self._limits.control_handshake_deadline_s
-        guard = Guard(
+        deadline = DeadlineProtocol(
             handler,
             sock,
             deadline_s=deadline_s,
             head_max_bytes=_HEAD_MAX_BYTES,
             on_fault=functools.partial(self._counters.refuse, address=peer[0]),
             on_lost=lost,
-            on_made=lambda stream: self._meet(guard, stream),
+            on_made=lambda stream: self._meet(deadline, stream),
         )
-        self._guards[handler] = guard
-        self._newcomers.begin(guard, peer[0])
+        self._deadlines[handler] = deadline
+        self._newcomers.begin(deadline, peer[0])
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                lambda: guard,
+                lambda: deadline,
                 sock,
                 ssl=self._context,
                 ssl_handshake_timeout=deadline_s,
@@ -183,19 +183,19 @@ class ControlEndpoint:
                 "a broken control handshake", str(err), address=peer[0]
             )
             sock.close()
-            guard.lose()
+            deadline.lose()
 
-    def _meet(self, guard: Guard, stream: asyncio.Transport) -> None:
+    def _meet(self, deadline: DeadlineProtocol, stream: asyncio.Transport) -> None:
         """See who it is, once the handshake is through."""
         home = self._home_of(stream)
         if home is None:
             return  # it may pair
         if not self._budgets.connections.allow(home.id):
             self._counters.refuse("too many connections of a home", home=home.name)
-            guard.abort()
-        elif not self._newcomers.proved(guard, home.id):
+            deadline.abort()
+        elif not self._newcomers.proved(deadline, home.id):
             self._counters.refuse("more connections of homes than allowed")
-            guard.abort()
+            deadline.abort()
 
     # --- HTTP ---------------------------------------------------------------------
 
@@ -222,7 +222,7 @@ class ControlEndpoint:
         if not self._pairings.allow(address_key(request.remote or "")):
             self._counters.refuse("pairing too often", address=request.remote or "")
             raise PairingTooOftenError
-        self._guard_of(request).allow_body(_PAIR_BODY_MAX_BYTES + 1)
+        self._deadline_of(request).allow_body(_PAIR_BODY_MAX_BYTES + 1)
         secret, certificate_request = read_pairing(await _read_body(request))
         signed: list[SignedHome] = []
 
@@ -263,14 +263,14 @@ class ControlEndpoint:
                 },
                 status=403,
             )
-        socket_, guard = await self._upgraded(
+        socket_, deadline = await self._upgraded(
             request, home, max_bytes=CONTROL_MESSAGE_MAX_BYTES
         )
         try:
-            await self._conversations.hold(home, socket_, request, guard)
+            await self._conversations.hold(home, socket_, request, deadline)
         finally:
             # A peer that vanished never answers a close; do not wait for it.
-            guard.abort()
+            deadline.abort()
         return socket_
 
     async def _datagram_stream(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -278,10 +278,10 @@ class ControlEndpoint:
         home = self._home_of(request.transport)
         if home is None:
             return web.Response(status=403, text="This home is not paired.\n")
-        socket_, guard = await self._upgraded(
+        socket_, deadline = await self._upgraded(
             request, home, max_bytes=_DATAGRAM_MAX_BYTES, carries_datagrams=True
         )
-        guard.keep()
+        deadline.keep()
         outbox = Outbox[bytes](most=_STREAM_MAX, max_bytes=_STREAM_MAX_BYTES)
 
         def send(message: bytes) -> None:
@@ -300,7 +300,7 @@ class ControlEndpoint:
         finally:
             sender.cancel()
             self._datagrams.end_stream(home.id, send)
-            guard.abort()
+            deadline.abort()
         return socket_
 
     async def _upgraded(
@@ -310,9 +310,9 @@ class ControlEndpoint:
         *,
         max_bytes: int,
         carries_datagrams: bool = False,
-    ) -> tuple[web.WebSocketResponse, Guard]:
+    ) -> tuple[web.WebSocketResponse, DeadlineProtocol]:
         """Make a WebSocket of a request, whose frames are charged to a home."""
-        guard = self._guard_of(request)
+        deadline = self._deadline_of(request)
         socket_ = web.WebSocketResponse(
             heartbeat=self._limits.control_ping_s,
             max_msg_size=max_bytes,
@@ -321,7 +321,7 @@ class ControlEndpoint:
         )
         await socket_.prepare(request)
         budgets = self._budgets
-        guard.follow(
+        deadline.follow(
             FrameIntake(
                 functools.partial(budgets.charge_frame, home.id),
                 _for_free
@@ -330,14 +330,14 @@ class ControlEndpoint:
                 is_charged=not carries_datagrams,
             )
         )
-        return socket_, guard
+        return socket_, deadline
 
-    def _guard_of(self, request: web.BaseRequest) -> Guard:
-        """Return the guard of a connection. Raises ConnectionError if it is gone."""
-        guard = self._guards.get(request.protocol)
-        if guard is None:
+    def _deadline_of(self, request: web.BaseRequest) -> DeadlineProtocol:
+        """Return the deadline of a connection. Raises ConnectionError if it is gone."""
+        deadline = self._deadlines.get(request.protocol)
+        if deadline is None:
             raise ConnectionResetError
-        return guard
+        return deadline
 
     def _home_of(self, transport: asyncio.Transport | None) -> Home | None:
         tls = transport.get_extra_info("ssl_object") if transport else None

@@ -16,7 +16,7 @@ import time
 from aiohttp import WSMsgType, web
 
 from hearthgate import __version__
-from hearthgate.relay.accept.deadline import Guard
+from hearthgate.relay.accept.deadline import DeadlineProtocol
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.forwards.tcp import Forwards
 from hearthgate.relay.forwards.udp import Datagrams
@@ -84,13 +84,13 @@ class Conversations:
         home: Home,
         socket_: web.WebSocketResponse,
         request: web.BaseRequest,
-        guard: Guard,
+        deadline: DeadlineProtocol,
     ) -> None:
         """Hold a session from its hello to its end."""
         begun = await self._hello(home, socket_)
         if begun is None:
             return
-        guard.keep()
+        deadline.keep()
         why_not = await self._machines.admit(home, begun[0])
         if why_not is not None:
             await socket_.send_str(messages.write_message(why_not))
@@ -100,7 +100,7 @@ class Conversations:
         now = self._registry.home(home.id)
         if self._sessions.stopping or now is None:
             return
-        await self._session(now, begun, socket_, request, guard)
+        await self._session(now, begun, socket_, request, deadline)
 
     async def _hello(
         self, home: Home, socket_: web.WebSocketResponse
@@ -125,12 +125,12 @@ class Conversations:
         begun: tuple[messages.Hello, int],
         socket_: web.WebSocketResponse,
         request: web.BaseRequest,
-        guard: Guard,
+        deadline: DeadlineProtocol,
     ) -> None:
         hello, version = begun
         outbox = Outbox[str](most=_OUTBOX_MAX, max_bytes=_OUTBOX_MAX_BYTES)
-        session = self._begin(home, hello, request, outbox, guard)
-        guard.tell(functools.partial(self._misbehaved, session))
+        session = self._begin(home, hello, request, outbox, deadline)
+        deadline.tell(functools.partial(self._misbehaved, session))
         local = request.get_extra_info("sockname")
         session.send(self._welcome(session, version, local[0] if local else None))
         began = self._clock()
@@ -165,7 +165,7 @@ class Conversations:
         hello: messages.Hello,
         request: web.BaseRequest,
         outbox: Outbox[str],
-        guard: Guard,
+        deadline: DeadlineProtocol,
     ) -> Session:
         def send(message: messages.Message) -> None:
             room = outbox.put(messages.write_message(fitted(message)))
@@ -173,11 +173,11 @@ class Conversations:
                 room = outbox.put(_NOTHING_MORE) and room
             if not room:
                 self._counters.refuse("an agent that does not read", home=home.name)
-                guard.abort()
+                deadline.abort()
 
         def leave() -> None:
             # An agent that reads nothing never sees the goodbye either.
-            guard.abort_in(CLOSE_S)
+            deadline.abort_in(CLOSE_S)
 
         session = self._sessions.begin(home, send, leave)
         session.features = frozenset(hello.features)

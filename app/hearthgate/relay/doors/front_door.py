@@ -19,7 +19,7 @@ import logging
 import select
 import socket
 
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.homes.sessions import ParkedChannel, Sessions
 from hearthgate.relay.limits import Limits
@@ -62,12 +62,12 @@ class _Arrival:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
 
-class Front:
+class FrontDoor:
     """Hand each new connection to whoever it belongs to. Lives in one loop.
 
     Owns a connection until it is handed on. Who has not said enough at once counts in
-    the book of arrivals until then, so that visitors, however many, keep no home from
-    coming back; a visitor counts in the book of those inside from then on.
+    the limiter of arrivals until then, so that visitors, however many, keep no home
+    from coming back; a visitor counts in the limiter of those inside from then on.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class Front:
         visitors: Visitors,
         poller: Poller,
         waiting: Poller,
-        arrivals: AddressBook,
-        inside: AddressBook,
+        arrivals: ConnectionLimiter,
+        inside: ConnectionLimiter,
         limits: Limits,
         counters: Counters,
         clock: Callable[[], float],
@@ -90,7 +90,7 @@ class Front:
         self._visitors = visitors
         self._poller = poller
         self._waiting = waiting
-        self._book = arrivals
+        self._limiter = arrivals
         self._inside = inside
         self._limits = limits
         # An opening carries no longer flight.
@@ -221,7 +221,7 @@ class Front:
             self._end(arrival)
             return
         if not arrival.waits:
-            why = self._book.enter(arrival.peer[0])
+            why = self._limiter.enter(arrival.peer[0])
             if why:
                 self._counters.refuse(why, address=arrival.peer[0])
                 self._end(arrival)
@@ -254,4 +254,4 @@ class Front:
     def _forget(self, arrival: _Arrival) -> None:
         arrival.waits = False
         del self._arrivals[arrival]
-        self._book.leave(arrival.peer[0])
+        self._limiter.leave(arrival.peer[0])

@@ -15,9 +15,9 @@ import socket
 
 from aiohttp import web
 
-from hearthgate.relay.accept.connection_limiter import AddressBook
-from hearthgate.relay.accept.deadline import Guard
-from hearthgate.relay.accept.fair_queue import Turns
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
+from hearthgate.relay.accept.deadline import DeadlineProtocol
+from hearthgate.relay.accept.fair_queue import FairQueue
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.doors.requests import RequestLog, nameless_request
 from hearthgate.relay.homes.challenge_responses import Answers
@@ -33,7 +33,7 @@ _HEADERS_MAX = 32  # a browser sends 10 to 20, an authority 5
 _SHUTDOWN_S = 1.0
 
 
-class PlainPort:
+class HttpPort:
     """Answer on port 80. Owns the connections that it was given."""
 
     def __init__(
@@ -41,7 +41,7 @@ class PlainPort:
         answers: Answers,
         *,
         is_published: Callable[[str], bool],
-        book: AddressBook,
+        limiter: ConnectionLimiter,
         limits: Limits,
         counters: Counters,
         https_port: int,
@@ -51,9 +51,9 @@ class PlainPort:
         self._limits = limits
         self._counters = counters
         self._https_port = https_port
-        self._book = book
+        self._limiter = limiter
         self._tasks = Tasks()
-        self._turns = Turns(self._start)
+        self._queue = FairQueue(self._start)
         self._handlers = web.Server(
             self._answer,
             max_line_size=limits.plain_request_max_bytes,
@@ -67,34 +67,34 @@ class PlainPort:
 
     async def close(self) -> None:
         """Close every connection."""
-        for peer in self._turns.close():
-            self._book.leave(peer[0])
+        for peer in self._queue.close():
+            self._limiter.leave(peer[0])
         await self._handlers.shutdown(_SHUTDOWN_S)
         await self._tasks.close()
 
     def admit(self, sock: socket.socket, peer: Endpoint) -> None:
-        """Take over an accepted connection, counted in the book."""
-        self._turns.enter(sock, peer)
+        """Take over an accepted connection, counted in the limiter."""
+        self._queue.enter(sock, peer)
 
     def _start(self, sock: socket.socket, peer: Endpoint) -> None:
         self._tasks.start(self._serve(sock, peer[0]), "a connection to port 80")
 
     async def _serve(self, sock: socket.socket, address: str) -> None:
-        """Make a transport of an accepted socket; the guard ends it."""
-        guard = Guard(
+        """Make a transport of an accepted socket; the deadline ends it."""
+        deadline = DeadlineProtocol(
             self._handlers(),
             sock,
             head_max_bytes=self._limits.plain_request_max_bytes,
             on_fault=functools.partial(self._counters.refuse, address=address),
             deadline_s=self._limits.plain_deadline_s,
-            on_lost=functools.partial(self._book.leave, address),
+            on_lost=functools.partial(self._limiter.leave, address),
         )
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(lambda: guard, sock)
+            await loop.connect_accepted_socket(lambda: deadline, sock)
         except OSError:  # gone before we looked
             sock.close()
-            guard.lose()
+            deadline.lose()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response = self._response(request)

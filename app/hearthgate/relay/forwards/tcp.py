@@ -15,8 +15,8 @@ import logging
 import socket
 import typing
 
-from hearthgate.relay.accept.acceptor import Doorway, counted, listen
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.acceptor import Acceptor, counted, listen
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.accept.listeners import take
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.homes.sessions import Presence, Route, Session, Sessions
@@ -111,7 +111,7 @@ class Forwards:
         visitors: Visitors,
         sessions: Sessions,
         poller: Poller,
-        book: AddressBook,
+        limiter: ConnectionLimiter,
         counters: Counters,
         limits: Limits,
         hosts: tuple[str, ...],
@@ -124,7 +124,7 @@ class Forwards:
         self._visitors = visitors
         self._sessions = sessions
         self._poller = poller
-        self._book = book
+        self._limiter = limiter
         self._counters = counters
         self._limits = limits
         self._hosts = hosts
@@ -248,10 +248,10 @@ class Forwards:
             found = take(inherited, host, forward.port, socket.SOCK_STREAM)
             return found or listen(host, forward.port, visitors_speak_first=False)
 
-        return Doorway(
+        return Acceptor(
             bind_all(self._hosts, bind),
             on_connection=counted(
-                self._book,
+                self._limiter,
                 self._counters,
                 functools.partial(self._admit, str(forward)),
             ),
@@ -266,7 +266,7 @@ class Forwards:
             sock,
             peer=peer,
             name=name,
-            leave=functools.partial(self._book.leave, peer[0]),
+            leave=functools.partial(self._limiter.leave, peer[0]),
         )
         self._visitors.place(visitor)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from hearthgate import __version__
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.counting.traffic import FIRST_BYTE_BOUNDS_S, Traffic
 from hearthgate.relay.doors.requests import nameless_request
@@ -48,14 +48,14 @@ class Collector:
         pump: Pump,
         counters: Counters,
         traffic: Traffic,
-        book: AddressBook,
+        limiter: ConnectionLimiter,
     ) -> None:
         self._registry = registry
         self._sessions = sessions
         self._pump = pump
         self._counters = counters
         self._traffic = traffic
-        self._book = book
+        self._limiter = limiter
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -98,7 +98,7 @@ class Collector:
             ),
             "connections": (
                 "Connections on the TLS port, of visitors and homes.",
-                self._book.total,
+                self._limiter.total,
             ),
             "hostnames": ("Hostnames that are published.", len(self._sessions.routes)),
         }

@@ -15,10 +15,10 @@ import logging
 import socket
 from typing import Protocol
 
-from hearthgate.relay.accept.acceptor import Doorway
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.acceptor import Acceptor
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
-from hearthgate.relay.doors.front_door import Front
+from hearthgate.relay.doors.front_door import FrontDoor
 from hearthgate.relay.forwards.tcp import Forwards
 from hearthgate.relay.forwards.udp import Datagrams
 from hearthgate.relay.homes.challenge_responses import Answers
@@ -61,11 +61,11 @@ class HandOver:
         *,
         poller: Poller,
         lock: int,
-        doors: Sequence[Doorway],
+        doors: Sequence[Acceptor],
         datagrams: Datagrams,
         forwards: Forwards,
         private: Sequence[Private],
-        front: Front,
+        front: FrontDoor,
         visitors: Visitors,
         sessions: Sessions,
         answers: Answers,
@@ -212,13 +212,13 @@ class TakeOver:
         inheritance: Inheritance,
         *,
         poller: Poller,
-        front: Front,
+        front: FrontDoor,
         visitors: Visitors,
         forwards: Forwards,
         sessions: Sessions,
         answers: Answers,
         registry: Registry,
-        inside: AddressBook,
+        inside: ConnectionLimiter,
         limits: Limits,
         counters: Counters,
     ) -> None:

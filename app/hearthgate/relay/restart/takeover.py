@@ -292,7 +292,7 @@ def _take(found: Inheritance, message: Message, passed: socket.socket | None) ->
     return True
 
 
-class Door:
+class TakeoverListener:
     """Wait at takeover.sock for a successor. Only who may write the folder gets in."""
 
     def __init__(

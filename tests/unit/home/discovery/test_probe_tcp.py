@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from hearthgate.home.discovery.probe_tcp import knock
+from hearthgate.home.discovery.probe_tcp import probe_tcp
 from hearthgate.home.model import Scheme, Target
 
 HOSTS = ("127.0.0.1", "::1")
@@ -33,7 +33,7 @@ async def test_a_udp_service_that_does_not_exist_is_not_reachable(
 ) -> None:
     where = target(Scheme.UDP, sock)
     sock.close()
-    found = await knock(where)
+    found = await probe_tcp(where)
     assert found.reachable is False
     assert found.problem == "Nothing listens there (Connection refused)."
 
@@ -41,7 +41,7 @@ async def test_a_udp_service_that_does_not_exist_is_not_reachable(
 async def test_nobody_can_tell_of_a_udp_service_that_is_silent(
     sock: socket.socket,
 ) -> None:
-    found = await knock(target(Scheme.UDP, sock))
+    found = await probe_tcp(target(Scheme.UDP, sock))
     assert found.reachable is None
     assert found.problem is not None
     assert sock.recv(100) == b""  # one datagram, without any byte
@@ -51,22 +51,22 @@ async def test_nobody_can_tell_of_a_udp_service_that_is_silent(
 
 async def test_a_udp_service_that_answers_is_reachable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    looked = asyncio.ensure_future(knock(target(Scheme.UDP, sock)))
+    looked = asyncio.ensure_future(probe_tcp(target(Scheme.UDP, sock)))
     _, address = await asyncio.wait_for(loop.sock_recvfrom(sock, 100), 20)
     sock.sendto(b"what?", address)
     assert (await looked).reachable is True
 
 
 async def test_a_udp_service_with_a_name_that_leads_nowhere_is_not_reachable() -> None:
-    found = await knock(Target(Scheme.UDP, "nobody.invalid", 53))
+    found = await probe_tcp(Target(Scheme.UDP, "nobody.invalid", 53))
     assert found.reachable is False
 
 
 async def test_a_tcp_service_is_reachable_if_it_takes_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         where = target(Scheme.TCP, server)
-        assert (await knock(where)).reachable is True
-    found = await knock(where)
+        assert (await probe_tcp(where)).reachable is True
+    found = await probe_tcp(where)
     assert (found.reachable, found.problem) == (
         False,
         "Nothing listens there (Connection refused).",

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from hearthgate.home.edge import EdgeSettings
-from hearthgate.home.edge.socket_passer import Door
+from hearthgate.home.edge.socket_passer import SocketPasser
 
 
 class Room:
@@ -49,9 +49,9 @@ def visitor(word: bytes) -> socket.socket:
     return far
 
 
-def make(now: list[float] | None = None, **settings: float) -> Door:
+def make(now: list[float] | None = None, **settings: float) -> SocketPasser:
     clock = now or [0.0]
-    door = Door(EdgeSettings(**settings), clock=lambda: clock[0])  # type: ignore[arg-type]
+    door = SocketPasser(EdgeSettings(**settings), clock=lambda: clock[0])  # type: ignore[arg-type]
     door.open()
     return door
 
@@ -67,7 +67,7 @@ async def test_visitor_is_passed_and_our_copy_closed(rooms: list[Room]) -> None:
 
 
 async def test_closed_door_closes_visitors() -> None:
-    door = Door(EdgeSettings(), clock=lambda: 0.0)
+    door = SocketPasser(EdgeSettings(), clock=lambda: 0.0)
     far = visitor(b"hello")
     door.offer(far)
     assert far.fileno() == -1

@@ -7,16 +7,16 @@ import socket
 
 import pytest
 
-from hearthgate.relay.accept.fair_queue import Turns
+from hearthgate.relay.accept.fair_queue import FairQueue
 from hearthgate.wire.proxy import Endpoint
 
 
 class Line:
-    """Turns, and what they have served."""
+    """FairQueue, and what they have served."""
 
     def __init__(self) -> None:
         self.served: list[Endpoint] = []
-        self.turns = Turns(self._serve)
+        self.turns = FairQueue(self._serve)
         self._others = contextlib.ExitStack()
 
     def _serve(self, sock: socket.socket, peer: Endpoint) -> None:
@@ -90,7 +90,7 @@ async def test_somebody_who_cannot_be_served_holds_up_nobody() -> None:
         if peer[1] == 1:
             raise RuntimeError("a bug")
 
-    turns = Turns(serve)
+    turns = FairQueue(serve)
     with contextlib.ExitStack() as others:
         for port in (1, 2):
             ours, theirs = socket.socketpair()

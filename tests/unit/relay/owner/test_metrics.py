@@ -8,7 +8,7 @@ from typing import cast
 from aiohttp import ClientError, ClientSession
 import pytest
 
-from hearthgate.relay.accept.connection_limiter import AddressBook
+from hearthgate.relay.accept.connection_limiter import ConnectionLimiter
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.counting.traffic import (
     FIRST_BYTE_BOUNDS_S,
@@ -91,7 +91,7 @@ async def test_a_scrape_shows_live_visitors_and_what_was_refused(
         pump=pump,
         counters=counters,
         traffic=traffic,
-        book=AddressBook(total_max=1, per_address_max=1),
+        limiter=ConnectionLimiter(total_max=1, per_address_max=1),
     )
     try:
         found = dict(re.findall(r"^(\S+?) ([0-9.e+]+)$", collector.text().decode(), 8))

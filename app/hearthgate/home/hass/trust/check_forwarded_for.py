@@ -1,6 +1,6 @@
 """Ask a web server for one page and read nothing but the status.
 
-    knock ──GET, and a visitor's address as our edge would name it──▶ Core ──▶ status
+    ask ──GET, and a visitor's address as our edge would name it──▶ Core ──▶ status
 
 Core says 400 to whoever names a visitor without being trusted for it. The address that
 it saw is ours on that connection, which is what it has to trust.
@@ -25,7 +25,7 @@ _ADD_ON_NETWORK = ipaddress.ip_network("172.30.33.0/24")
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class ForwardedForCheck:
     """What came of it."""
 
     status: int
@@ -38,8 +38,8 @@ class Knock:
         return str(_ADD_ON_NETWORK if address in _ADD_ON_NETWORK else address)
 
 
-async def knock(target: Target) -> Knock:
-    """Knock at Core as our edge does for a visitor. Raises CoreAwayError."""
+async def check_forwarded_for(target: Target) -> ForwardedForCheck:
+    """Ask Core as our edge does for a visitor. Raises CoreAwayError."""
     context = None
     if target.scheme is Scheme.HTTPS:
         context = ssl.create_default_context()
@@ -64,4 +64,4 @@ async def knock(target: Target) -> Knock:
         raise CoreAwayError(reason="no answer came in time") from err
     except (OSError, EOFError, ValueError) as err:
         raise CoreAwayError(reason=str(err)[:200] or "not reachable") from err
-    return Knock(status, source)
+    return ForwardedForCheck(status, source)

@@ -1,6 +1,6 @@
 """Let Core accept what our edge says of visitors, with one click.
 
-    check:  knock at Core ─▶ 400? ─▶ http/config ─▶ what would change | the YAML lines
+    check:  ask Core ─▶ 400? ─▶ http/config ─▶ what would change | the YAML lines
     apply:  http/config/configure ─▶ Core restarts with it, on trial
             ─▶ visit through the public hostname ─▶ not 400 ─▶ http/config/promote
                                                  └▶ else nothing: Core goes back itself
@@ -34,7 +34,10 @@ from hearthgate.home.hass.errors import (
     TrustBusyError,
     WentBackError,
 )
-from hearthgate.home.hass.trust.check_forwarded_for import Knock, knock
+from hearthgate.home.hass.trust.check_forwarded_for import (
+    ForwardedForCheck,
+    check_forwarded_for,
+)
 from hearthgate.home.model import Problem, Target
 from hearthgate.shared.process.tasks import Tasks
 
@@ -131,7 +134,7 @@ class Trust:
         if self._applying or self._goes_back():
             return
         async with self._lock:
-            found = await self._knock()
+            found = await self._check_forwarded_for()
             status = TrustStatus(proxy=found.proxy, problem=self.status.problem)
             status = await self._with_settings(status)
             if found.status == BAD_REQUEST:
@@ -152,11 +155,11 @@ class Trust:
         retry_at = problem.retry_at if problem is not None else None
         return retry_at is not None and self._clock() < retry_at
 
-    async def _knock(self) -> Knock:
+    async def _check_forwarded_for(self) -> ForwardedForCheck:
         target = self._target()
         if target is None:
             raise CoreAwayError(reason="the Supervisor has not said yet where it is")
-        return await knock(target)
+        return await check_forwarded_for(target)
 
     async def _with_settings(self, status: TrustStatus) -> TrustStatus:
         proxy = status.proxy or ""
@@ -186,7 +189,7 @@ class Trust:
             raise TrustBusyError
         self._applying = True
         try:
-            found = await self._knock()
+            found = await self._check_forwarded_for()
             config = _without_trial(await self._settings())
             wanted = config.wanted(found.proxy, login_attempts=login_attempts)
             self._set(replace(self.status, state=TrustState.RESTARTING, problem=None))
@@ -261,7 +264,9 @@ class Trust:
                     try:
                         seen = await self._visit()
                         status = (
-                            seen if seen is not None else (await self._knock()).status
+                            seen
+                            if seen is not None
+                            else (await self._check_forwarded_for()).status
                         )
                     except HearthgateError as err:
                         status = str(err).rstrip(".")
