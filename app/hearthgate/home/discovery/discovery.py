@@ -158,7 +158,7 @@ class Discovery:
             self._table.drop(sighting_id)
 
     def _refresh(self, tasks: asyncio.TaskGroup) -> None:
-        """Start, update and end lookouts so that they match the table."""
+        """Start, update and end watchers so that they match the table."""
         found = self._table.found()
         for service_id_ in [each for each in self._watchers if each not in found]:
             self._end(service_id_)

@@ -3,7 +3,7 @@
     HandOver   in the old process: gives everything away, then forwards who is left
     TakeOver   in the new one: admits who is forwarded, and tells whom to cut
 
-What travels between them, and in which order, is in succession.py.
+What travels between them, and in which order, is in takeover.py.
 """
 
 import asyncio
