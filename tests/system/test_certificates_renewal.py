@@ -329,7 +329,9 @@ async def test_an_authority_that_stops_answering_is_left_in_time(
     with pytest.raises(errors.CaSlowError):
         await home.ensure()
     ca.hang.clear()
-    assert await new_home(ca, clock, tmp_path / "patient").ensure()
+    patient = tmp_path / "patient"
+    patient.mkdir()
+    assert await new_home(ca, clock, patient).ensure()
 
 
 async def test_cancelling_during_a_request_ends_its_thread(

@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import ClientError, ClientSession, TCPConnector, WSMsgType
 import pytest
 
+from hearthgate.home.state import state_file
 from tests.harness.hearthgate import HomeProcess, Json, ProcessError
 from tests.harness.ports import free_port
 from tests.harness.scene import DOMAIN, PATIENT, Scene
@@ -199,12 +200,9 @@ async def test_a_visitor_and_an_administrator_are_back_after_an_update_by_themse
 def with_a_migration(version: OtherVersion, migrate: str) -> None:
     """Give the next version another format of the state."""
     module = "home/state/state_file.py"
-    version.edit(module, "STATE_VERSION = 2", "STATE_VERSION = 3")
-    version.edit(
-        module,
-        "MIGRATIONS = {1: _with_forwards}",
-        f"MIGRATIONS = {{1: _with_forwards, 2: {migrate}}}",
-    )
+    now = state_file.STATE_VERSION
+    version.edit(module, f"STATE_VERSION = {now}", f"STATE_VERSION = {now + 1}")
+    version.edit(module, "MIGRATIONS = {", f"MIGRATIONS = {{{now}: {migrate}, ")
 
 
 async def goes_back(scene: AddOn) -> None:
@@ -225,7 +223,7 @@ async def test_after_a_migration_that_fails_the_version_before_starts_and_serves
     home.stop()
     home.change(following.environment)
     said = fails_to_start(home)
-    assert "can't be brought to version 3" in said
+    assert f"can't be brought to version {state_file.STATE_VERSION + 1}" in said
     assert "go back" in said
     assert "Traceback" not in said
     assert (home.data / "state.yaml").read_bytes() == state
@@ -278,15 +276,19 @@ async def test_after_a_version_that_was_in_use_the_state_from_before_it_is_there
     before = (home.data / "state.yaml").read_bytes()
     update(home, following)
     guest = await place.add("http://192.0.2.1/", "Guest")
-    assert (home.data / "state.yaml.version-2").read_bytes() == before
+    assert (
+        home.data / f"state.yaml.version-{state_file.STATE_VERSION}"
+    ).read_bytes() == before
     newer = (home.data / "state.yaml").read_bytes()
     home.stop()
     home.change(this_version())
     said = fails_to_start(home)
     assert "newer Hearthgate" in said
-    assert "state.yaml.version-2" in said
+    assert f"state.yaml.version-{state_file.STATE_VERSION}" in said
     assert (home.data / "state.yaml").read_bytes() == newer
-    (home.data / "state.yaml.version-2").replace(home.data / "state.yaml")
+    (home.data / f"state.yaml.version-{state_file.STATE_VERSION}").replace(
+        home.data / "state.yaml"
+    )
     (home.data / "state.good.yaml").unlink()
     await goes_back(place)
     async with home.api() as api:

@@ -43,15 +43,16 @@ class RequestLog(logging.Logger):
     """A logger for aiohttp's connection handlers, which log what they cannot read."""
 
     def __init__(self, counters: Counters) -> None:
-        super().__init__(__name__)
+        # aiohttp logs a first line that is no HTTP for debugging only.
+        super().__init__(__name__, logging.DEBUG)
         self.parent = logging.getLogger(__package__)
         self._counters = counters
 
     def handle(self, record: logging.LogRecord) -> None:
         """Count a broken request; pass on everything else."""
         error = record.exc_info[1] if record.exc_info else None
-        if not isinstance(error, HttpProcessingError):
-            super().handle(record)
-        elif record.levelno >= logging.WARNING:
+        if isinstance(error, HttpProcessingError):
             address = record.args[0] if isinstance(record.args, tuple) else ""
             self._counters.refuse("a broken request", address=str(address))
+        elif self.parent is not None and self.parent.isEnabledFor(record.levelno):
+            super().handle(record)
