@@ -232,7 +232,7 @@ async def frame(content: StreamReader) -> int:
 
 async def add_camera(household: Household, url: str) -> str:
     """Add a camera; return its entity."""
-    wanted = {"name": "FrontDoor door", "mjpeg_url": url, "verify_ssl": True}
+    wanted = {"name": "Front door", "mjpeg_url": url, "verify_ssl": True}
     await add_integration(household, "mjpeg", wanted)
     return "camera.front_door"
 
