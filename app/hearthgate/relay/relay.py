@@ -1,8 +1,8 @@
 """One relay: its parts, put together, from the first socket to the last.
 
 443 ─▶ FrontDoor ─┬─▶ ControlEndpoint ─▶ Sessions ◀─ Registry (data folder)
-              ├─▶ Visitors ─▶ Pump      │
-              └─▶ parked channels ──────┘
+                  ├─▶ Visitors ─▶ Pump      │
+                  └─▶ parked channels ──────┘
 80  ─▶ HttpPort ◀─ Answers
 relay.sock ─▶ Admin                        `hearthgate relay …`
 """
