@@ -82,7 +82,11 @@ export class HgDialog extends HgElement {
   }
 
   async #save() {
-    if (this.busy || !this.check()) return;
+    if (this.busy) return;
+    if (!this.check()) {
+      this.#reveal();
+      return;
+    }
     this.busy = true;
     this.problem.problem = null;
     try {
@@ -90,9 +94,18 @@ export class HgDialog extends HgElement {
       this.done();
     } catch (error) {
       if (!this.tell(error)) this.problem.problem = error;
+      this.#reveal();
     } finally {
       this.busy = false;
     }
+  }
+
+  /** Scroll to what is wrong, which may be below the window or behind the foot. */
+  #reveal() {
+    requestAnimationFrame(() => {
+      const wrong = this.querySelector(".field-error:not(:empty), hg-problem[role=alert]:not([hidden])");
+      wrong?.scrollIntoView({ block: "nearest" });
+    });
   }
 }
 
