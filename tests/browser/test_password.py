@@ -147,8 +147,8 @@ async def test_what_is_wrong_stands_beside_its_field_and_changes_nothing(
     await fresh.fill("short")
     await fresh.press("Enter")
     await expect(fresh).to_have_accessible_description(
-        "At least 8 signs. Every other browser has to log in again. "
-        "The password needs at least 8 signs."
+        "At least 8 characters. Every other browser has to log in again. "
+        "The password needs at least 8 characters."
     )
     await expect(fresh).to_be_focused()
     await fresh.fill(NEW)

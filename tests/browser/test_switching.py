@@ -132,7 +132,7 @@ async def test_the_hostname_is_checked_while_typing(
         "-x": "A hyphen cannot come first or last.",
         "a..b": "Something is missing before or after a dot.",
         "a_b": "Only letters, digits, hyphens and dots work here.",
-        "x" * 64: "This is too long: 63 signs between two dots are the limit.",
+        "x" * 64: "This is too long: 63 characters between two dots are the limit.",
         "Photos": "Photos already has this address.",
     }.items():
         await label.fill(typed)
@@ -164,7 +164,7 @@ async def test_a_name_and_a_strong_password_can_be_put_in_front(
     await expect(dialog.get_by_label("Name", exact=True)).to_be_focused()
     await dialog.get_by_label("Name", exact=True).fill("anna")
     await submit.click()
-    await expect(dialog).to_contain_text("The password needs at least 8 signs.")
+    await expect(dialog).to_contain_text("The password needs at least 8 characters.")
     field = dialog.get_by_label("Password", exact=True)
     await expect(field).to_have_attribute("type", "password")
     await dialog.get_by_role("button", name="Make a strong one").click()
@@ -242,7 +242,9 @@ async def test_access_and_hostname_of_a_live_service_can_be_changed(
     await menu.click()
     await page.get_by_role("menuitem", name="Protocols…").click()
     dialog = page.get_by_role("dialog", name="Protocols of Camera")
-    await dialog.get_by_label("May switch to").fill("Tailscale-Control-Protocol, x/1")
+    await dialog.get_by_label("Further protocols").fill(
+        "Tailscale-Control-Protocol, x/1"
+    )
     await dialog.get_by_role("button", name="Save").click()
     assert await home.called() == (
         "PUT",
@@ -418,14 +420,14 @@ async def test_what_a_service_would_let_strangers_do_is_said_before_it_goes_publ
     await toggle(page, "Printer").click()
     dialog = page.get_by_role("dialog", name="Put Printer on the Internet?")
     await expect(dialog).to_contain_text(
-        "OctoPrint can trust everybody who comes from the home network"
+        "To OctoPrint, every visitor looks like somebody in your home network"
     )
     await expect(dialog).to_contain_text("autologinLocal")
     await page.keyboard.press("Escape")
     await toggle(page, "Photos").click()
     dialog = page.get_by_role("dialog", name="Put Photos on the Internet?")
     await expect(dialog).to_be_visible()
-    await expect(dialog).not_to_contain_text("can trust everybody")
+    await expect(dialog).not_to_contain_text("looks like somebody")
 
 
 async def test_it_stays_at_the_switch_until_a_password_of_ours_is_in_front(
@@ -438,11 +440,12 @@ async def test_it_stays_at_the_switch_until_a_password_of_ours_is_in_front(
         service("odd", "Odd", local_trust=tried, exposure=exposure("live", "odd.org")),
     )
     page = await open_page()
-    await expect(row(page, "Camera")).to_contain_text("OctoPrint can trust everybody")
-    await expect(row(page, "Odd")).to_contain_text("It was tried: a visitor")
+    await expect(row(page, "Camera")).to_contain_text("To OctoPrint, every visitor")
+    await expect(row(page, "Odd")).to_contain_text("Hearthgate tried it")
+    await expect(row(page, "Odd")).to_contain_text("or ask for one here")
     protected = exposure("live") | {"access": {"username": "me"}}
     await home.change_service("camera", exposure=protected)
-    await expect(row(page, "Camera")).not_to_contain_text("can trust everybody")
+    await expect(row(page, "Camera")).not_to_contain_text("looks like somebody")
 
 
 async def test_it_is_said_in_german_too(home: StandIn, open_page: OpenPage) -> None:
@@ -460,7 +463,9 @@ async def test_it_is_said_in_german_too(home: StandIn, open_page: OpenPage) -> N
     page = await open_page(locale="de-DE")
     await page.get_by_role("switch", name="Shell").click()
     dialog = page.get_by_role("dialog", name="Öffentlicher Port von Shell")
-    await expect(dialog).to_contain_text("SSH kann allen vertrauen")
+    await expect(dialog).to_contain_text(
+        "Für SSH sieht jeder Besucher aus wie jemand in deinem"
+    )
     await expect(dialog).to_contain_text("fail2ban würde die Adresse deines Zuhauses")
 
 

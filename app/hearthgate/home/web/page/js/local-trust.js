@@ -31,7 +31,7 @@ export function trustNote({ local_trust: trust }) {
   if (!trust) return null;
   const tried = trust.tells_apart ? t("trust.tells_apart") : "";
   const setting = SETTINGS[trust.app];
-  if (!setting) return tried ? { message: tried, hint: "" } : null;
+  if (!setting) return tried ? { message: tried, hint: t("trust.look") } : null;
   const hint = [t(setting), tried].filter(Boolean).join(" ");
   return { message: t("trust.known", { app: trust.name }), hint };
 }

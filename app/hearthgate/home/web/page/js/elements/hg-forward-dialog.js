@@ -25,14 +25,13 @@ class HgForwardDialog extends HgDialog {
     const { service } = this;
     const { exposure, scheme } = service;
     const [portId, errorId] = ["port", "wrong"].map(uniqueId);
-    const granted = this.relays.flatMap(({ ports }) => ports?.[scheme] ?? []);
     this.port = h("input", {
       type: "text", id: portId, inputMode: "numeric", autocomplete: "off", maxLength: 5,
       value: String(exposure?.public_port ?? service.suggested_port ?? ""),
       "aria-describedby": `${portId}-hint ${errorId}`,
     });
     this.wrong = h("p", { class: "field-error", id: errorId, role: "alert" });
-    const { label, input } = proxySetting(exposure);
+    const { label, input } = proxySetting(exposure, t("forward.proxy_hint"));
     this.proxy = input;
     label.hidden = scheme !== "tcp";
     return [
@@ -40,9 +39,7 @@ class HgForwardDialog extends HgDialog {
         h("span", {}, t("forward.sentence", { name: service.name }))),
       h("hg-problem", { level: "warning", problem: trustNote(service) }),
       h("div", { class: "field" }, h("label", { htmlFor: portId }, t("forward.port")), this.port,
-        h("p", { class: "secondary", id: `${portId}-hint` }, granted.length
-          ? t("forward.granted", { protocol: scheme.toUpperCase(), ports: granted.join(", ") })
-          : t("forward.none", { protocol: scheme.toUpperCase() }))),
+        h("p", { class: "secondary", id: `${portId}-hint` }, ...this.#granted())),
       label,
       this.wrong,
     ];
@@ -58,6 +55,17 @@ class HgForwardDialog extends HgDialog {
     this.wrong.textContent = fits ? "" : t("forward.wrong");
     if (!fits) this.port.focus();
     return fits;
+  }
+
+  /** Which ports the relay lets the home use, or how its owner gives it some. */
+  #granted() {
+    const { scheme } = this.service;
+    const protocol = scheme.toUpperCase();
+    const ports = this.relays.flatMap((relay) => relay.ports?.[scheme] ?? []);
+    if (ports.length) return [t("forward.granted", { protocol, ports: ports.join(", ") })];
+    const home = this.relays[0]?.name ?? "home";
+    return [t("forward.none", { protocol }), " ",
+      h("code", {}, `hearthgate relay grant ${home} --${scheme} 20000-20009`)];
   }
 
   save() {

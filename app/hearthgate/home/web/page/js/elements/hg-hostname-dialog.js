@@ -24,7 +24,7 @@ class HgHostnameDialog extends HgDialog {
       shown: shownHostname(exposure),
       relayId: exposure.relay_id,
     });
-    const { label, input } = proxySetting(exposure);
+    const { label, input } = proxySetting(exposure, t("hostname.proxy_hint"));
     this.proxy = input;
     return [
       this.hostname,
