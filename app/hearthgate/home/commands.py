@@ -166,7 +166,7 @@ def status(*, data: str | None, settings: str | None, as_json: bool) -> None:
             f"{relay['state']} {problem}".strip(),
             relay["domains"],
         )
-    services = PlainTable("Service", "Id", "Address", "Public")
+    services = PlainTable("Service", "Id", "Address", "Public", whole={"Id"})
     for service in state["services"]:
         services.add_row(
             service["name"], service["id"], service["url"], _public(service["exposure"])
@@ -181,8 +181,15 @@ def _public(exposure: dict[str, Any] | None) -> str:
     phase = exposure["status"]["phase"].replace("_", " ")
     if exposure["status"]["problem"]:
         return f"{phase}: {exposure['status']['problem']['message']}"
-    url: str = exposure["url"]
+    url = _url_as_read(exposure)
     return url if phase == "live" else f"{phase}: {url}"
+
+
+def _url_as_read(exposure: dict[str, Any]) -> str:
+    """Return the address with its hostname as people write it, umlauts and all."""
+    url: str = exposure["url"]
+    shown = exposure.get("hostname_shown")
+    return url.replace(exposure["hostname"], shown, 1) if shown else url
 
 
 @commands.command()
@@ -198,7 +205,7 @@ def expose(
     if hostname is not None:
         body["hostname"] = hostname
     service = _set_exposure(_load(settings, data=data), service_id, body)
-    name, url = visible(service["name"]), visible(service["exposure"]["url"])
+    name, url = visible(service["name"]), visible(_url_as_read(service["exposure"]))
     say(f"{name} will be at {url}; see how far it is with: hearthgate home status")
 
 

@@ -7,8 +7,11 @@ class ServiceUnknownError(HearthgateError):
     """Raise if there is no service with an id."""
 
     code = "service_unknown"
-    message = "This service is not there any more."
-    hint = "It may have been removed meanwhile. Load the page again."
+    message = "There is no such service here."
+    hint = (
+        "It may have been removed meanwhile. The page shows which there are, and so "
+        "does: hearthgate home status"
+    )
     status = 404
 
 
