@@ -19,6 +19,7 @@ import tomllib
 import pytest
 
 import hearthgate
+from tests.tools import modules as module_list
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "app" / "hearthgate"
@@ -176,6 +177,52 @@ def test_nothing_outside_the_unit_tests_depends_on_them() -> None:
         and any(name.startswith("tests.unit") for name in imports(path))
     }
     assert guilty == set()
+
+
+def test_the_architecture_lists_every_package_and_module_as_it_is() -> None:
+    """If this fails: python -m tests.tools.modules."""
+    _, found, _ = module_list.parts(module_list.DOCUMENT.read_text())
+    assert found == module_list.listing()
+    packages = {
+        f"hearthgate/{at.parent.relative_to(PACKAGE)}/"
+        for at in PACKAGE.rglob("__init__.py")
+    }
+    packages = {name.replace("/./", "/") for name in packages}
+    assert set(re.findall(r"^- \*\*`([^`]+)`", found, re.MULTILINE)) == packages
+
+
+def test_what_the_architecture_says_is_somewhere_is_there() -> None:
+    text = module_list.DOCUMENT.read_text()
+    rows = re.findall(r"^\| .+ \| `([\w/]+\.py)` \| `([\w.]+)` \|$", text, re.MULTILINE)
+    table = text.partition("## Where is …")[2].partition("## Modules")[0]
+    assert len(rows) == table.count("\n| ") - 1
+    missing = [
+        f"{file}: {name}"
+        for file, name in rows
+        if not (PACKAGE / file).is_file()
+        or name not in _definitions(ast.parse((PACKAGE / file).read_text()))
+    ]
+    assert missing == []
+
+
+def _definitions(tree: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + node.name
+        elif isinstance(node, ast.ClassDef):
+            yield prefix + node.name
+            yield from _definitions(node, f"{prefix}{node.name}.")
+
+
+def test_our_documents_name_only_paths_that_are_there() -> None:
+    missing = [
+        f"{path}: {named}"
+        for path, text in texts()
+        if path.suffix == ".md" and path.name != "CHANGELOG.md"
+        for named in re.findall(r"`((?:app|tests|docs|requirements)/[\w./-]+)`", text)
+        if not (ROOT / named).exists()
+    ]
+    assert missing == []
 
 
 def test_every_folder_of_code_is_a_package() -> None:
