@@ -37,7 +37,7 @@ _LOGGER = logging.getLogger(__name__)
 # mDNS may begin without the Supervisor's word after this; what is shown twice then is
 # shown once again as soon as the Supervisor answers.
 _LOOK_DEADLINE_S = 30.0
-# A knock that Core refuses is a line in its log, so it is not repeated without need.
+# A check that Core refuses is a line in its log, so it is not repeated without need.
 _CHECK_EVERY_S = 3600.0
 _CHECK_AGAIN_S = 15.0  # while Core does not answer, as while it starts
 _CONFIG = vol.Schema(

@@ -3,8 +3,8 @@
     state.yaml ──state_file──▶ HomeState (frozen) ──HomeStore.update──▶ a new HomeState
 
 Keys and certificates are files of their own (`relays/<id>/…`), never in here, and what
-discovery sees is never stored. Values only: `state_file` checks them, `home_store` owns
-the current one.
+discovery sees is never stored. Values only: `state_file` checks them, `current_state`
+owns the current one.
 """
 
 from dataclasses import dataclass, replace

@@ -35,6 +35,8 @@ def ask(at: Path, path: str, *, deadline_s: float = DEADLINE_S) -> str | None:
             answer = asked.recv(_ANSWER_MAX_BYTES)
     except TimeoutError:
         return f"{at} did not answer within {deadline_s:g} seconds"
+    except (FileNotFoundError, ConnectionRefusedError):
+        return f"nothing is running with the data folder {at.parent}"
     except OSError as err:
         return f"{at}: {err.strerror or err}"
     status = answer.split(b" ", 2)[1:2]

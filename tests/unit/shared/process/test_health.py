@@ -59,11 +59,30 @@ def test_a_process_that_says_nothing_is_not_well(tmp_path: Path) -> None:
     assert "did not answer" in (problem or "")
 
 
-@pytest.mark.parametrize("left", [Path.touch, lambda path: path], ids=["dead", "none"])
-def test_the_exit_status_tells_that_nobody_is_there(
-    tmp_path: Path, left: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+def _left_by_a_process_that_died(at: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(at))
+
+
+@pytest.mark.parametrize(
+    ("leave", "says"),
+    [
+        (lambda _: None, "nothing is running with the data folder {folder}"),
+        (
+            _left_by_a_process_that_died,
+            "nothing is running with the data folder {folder}",
+        ),
+        (Path.touch, "{folder}/s is not a socket"),
+    ],
+    ids=["nothing", "dead", "no socket"],
+)
+def test_that_nobody_is_there_is_said_in_words_and_by_the_exit_status(
+    tmp_path: Path,
+    leave: Callable[[Path], object],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     at = tmp_path / "s"
-    left(at)
+    leave(at)
     assert health.main([str(at), "/health"]) == 1
-    assert str(at) in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{says.format(folder=tmp_path)}\n"

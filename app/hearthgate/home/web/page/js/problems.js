@@ -8,7 +8,7 @@
  * failure. What stands in a field may be English again, as the reason is: `sentences` has
  * those by their English form. What has no entry stays as the home said it, so an English
  * page has no entries at all, and so does what comes without the fields that its entry
- * names. For notifications the home does the same by itself, see words.py there.
+ * names. For notifications the home does the same by itself, see home/i18n there.
  */
 
 const PLACE = /\{(\w+)\}/g;
