@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
-from hearthgate.home.hass.entities import payloads
+from hearthgate.home.hass.client import payloads
 from hearthgate.home.hass.entities.entities import read_command
 from hearthgate.home.web.api import bodies
 from hearthgate.home.web.errors import InvalidBodyError, NotJsonError

@@ -32,9 +32,9 @@ from hearthgate.home.exposures.port_forwards import Forwarder, forward_of
 from hearthgate.home.exposures.public_side import PublicSide
 from hearthgate.home.exposures.self_check import dial, past_the_relay, visit
 from hearthgate.home.exposures.sites import Exposer
+from hearthgate.home.hass.client.payloads import Broker
 from hearthgate.home.hass.entities.broker import Entities
 from hearthgate.home.hass.entities.entities import Counts
-from hearthgate.home.hass.entities.payloads import Broker
 from hearthgate.home.hass.hass import Hass
 from hearthgate.home.hass.ingress import host_for_browser
 from hearthgate.home.hass.notices.notifier import Notifier

@@ -15,8 +15,8 @@ import re
 from typing import Final
 
 from hearthgate.home.edge.errors import EdgeRefusedError
-from hearthgate.home.exposures.protocols import protocol_mistake
 from hearthgate.home.model import Access, Scheme, Target
+from hearthgate.home.protocols import protocol_mistake
 from hearthgate.wire.constants import DEFAULT_RELAY_PORT
 from hearthgate.wire.names import HostnameInvalidError, fold_hostname, normalise_host
 

@@ -19,8 +19,8 @@ import voluptuous as vol
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.hass.client.core import Core
+from hearthgate.home.hass.client.payloads import OwnInfo
 from hearthgate.home.hass.client.supervisor import Supervisor
-from hearthgate.home.hass.entities.payloads import OwnInfo
 from hearthgate.home.hass.errors import CoreAwayError, NoPublicAddressError
 from hearthgate.home.hass.ingress import Ingress
 from hearthgate.home.hass.trust.check_forwarded_for import PATH

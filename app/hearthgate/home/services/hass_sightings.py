@@ -14,8 +14,8 @@ from typing import Final
 
 from hearthgate.errors import HearthgateError
 from hearthgate.home.discovery.probe import Probe
+from hearthgate.home.hass.client.payloads import AddOn, CoreInfo
 from hearthgate.home.hass.client.supervisor import Supervisor
-from hearthgate.home.hass.entities.payloads import AddOn, CoreInfo
 from hearthgate.home.model import Origin, Problem, Service, Target
 
 _LOGGER = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from typing import Any
 
 import voluptuous as vol
 
-from hearthgate.home.exposures.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.model import Access, Exposure, Origin, Service, Target
+from hearthgate.home.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.state.state import HomeState, Membership
 from hearthgate.home.state.targets import InvalidTargetError, read_target
 from hearthgate.shared.storage.yaml_store import YamlStore

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from aiohttp.web_protocol import RequestHandler
 
-from hearthgate.relay.doors.intake import Intake, IntakeError, RequestIntake
+from hearthgate.relay.accept.intake import Intake, IntakeError, RequestIntake
 
 
 class _Stream:

@@ -27,10 +27,10 @@ from hearthgate import __version__
 from hearthgate.errors import HearthgateError
 from hearthgate.relay.accept.connection_limiter import address_key
 from hearthgate.relay.accept.deadline import DeadlineProtocol
+from hearthgate.relay.accept.intake import FrameIntake
 from hearthgate.relay.accept.newcomers import Newcomers
 from hearthgate.relay.counting.refusals import Counters
 from hearthgate.relay.doors.control_session import CLOSE_S, Conversations
-from hearthgate.relay.doors.intake import FrameIntake
 from hearthgate.relay.doors.requests import RequestLog, nameless_request
 from hearthgate.relay.errors import PairingTooOftenError, RequestInvalidError
 from hearthgate.relay.forwards.tcp import Forwards

@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 from aiohttp import ClientError, ClientSession, ClientTimeout, ClientWebSocketResponse
 import voluptuous as vol
 
-from hearthgate.home.hass.entities.payloads import (
+from hearthgate.home.hass.client.payloads import (
     ANSWER,
     AddOn,
     Broker,

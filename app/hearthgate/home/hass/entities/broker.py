@@ -21,6 +21,7 @@ from typing import Protocol
 import aiomqtt
 
 from hearthgate.errors import HearthgateError
+from hearthgate.home.hass.client.payloads import Broker
 from hearthgate.home.hass.entities.entities import (
     Counts,
     availability_topic,
@@ -28,9 +29,8 @@ from hearthgate.home.hass.entities.entities import (
     entities,
     read_command,
 )
-from hearthgate.home.hass.entities.payloads import Broker
+from hearthgate.home.hass.entities.mqtt import Connection, Identity
 from hearthgate.home.hass.errors import BrokerAwayError
-from hearthgate.home.hass.mqtt import Connection, Identity
 from hearthgate.home.parts import first_of
 from hearthgate.home.state.lasting_id import lasting_id
 from hearthgate.home.web.live.feed import Subscription

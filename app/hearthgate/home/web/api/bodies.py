@@ -14,8 +14,8 @@ from aiohttp import web
 import voluptuous as vol
 
 from hearthgate.home.access import ACCESS_SCHEMA
-from hearthgate.home.exposures.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.model import Target
+from hearthgate.home.protocols import PROTOCOLS_MAX, protocol_mistake
 from hearthgate.home.state.targets import InvalidTargetError, read_target
 from hearthgate.home.web.api.facade import KEEP, AccessWish, ExposureWish, Keep
 from hearthgate.home.web.errors import (

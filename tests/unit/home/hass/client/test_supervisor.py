@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 import pytest
 
+from hearthgate.home.hass.client.payloads import AddOn, Broker, read_own
 from hearthgate.home.hass.client.supervisor import Supervisor
-from hearthgate.home.hass.entities.payloads import AddOn, Broker, read_own
 from hearthgate.home.hass.errors import SupervisorAwayError, SupervisorRefusedError
 from hearthgate.home.model import Scheme, Target
 from hearthgate.shared.settings.kinds import Secret

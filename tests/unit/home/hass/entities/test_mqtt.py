@@ -10,8 +10,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 import pytest
 
-from hearthgate.home.hass.entities.payloads import Broker
-from hearthgate.home.hass.mqtt import (
+from hearthgate.home.hass.client.payloads import Broker
+from hearthgate.home.hass.entities.mqtt import (
     PACKET_MAX_BYTES,
     TOPICS_MAX,
     Connection,

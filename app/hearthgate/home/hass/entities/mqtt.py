@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from hearthgate.home.hass.entities.payloads import Broker
+from hearthgate.home.hass.client.payloads import Broker
 
 __all__ = ["PACKET_MAX_BYTES", "TOPICS_MAX", "Connection", "Identity"]
 

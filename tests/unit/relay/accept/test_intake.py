@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from hearthgate.relay.doors.intake import (
+from hearthgate.relay.accept.intake import (
     FrameIntake,
     Intake,
     IntakeError,

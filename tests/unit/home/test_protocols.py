@@ -2,7 +2,7 @@
 
 import pytest
 
-from hearthgate.home.exposures.protocols import protocol_mistake
+from hearthgate.home.protocols import protocol_mistake
 
 
 @pytest.mark.parametrize(
