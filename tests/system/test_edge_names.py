@@ -74,6 +74,23 @@ NAMES = [
     "CloudFront-Viewer-Address",
     "Ali-CDN-Real-IP",
     "CDN-Src-IP",
+    "X-IPAddress",
+    "X-UserIP",
+    "X-ForwardFor",
+    "X-Forwarder-For",
+    "Auth-Mail",
+    "Auth-Uid",
+    "X-Auth-Mail",
+    "X-Auth-Group",
+    "X-Auth-Role",
+    "X-Cosmos-Role",
+    "X-LDAP-Group",
+    "X-JWT-Payload",
+    "X-RH-Identity",
+    "X-SP-UserId",
+    "Kubeflow-Userid",
+    "SSLClientCert",
+    "Affiliation",
     "Remote-User",
     "Remote-Groups",
     "Remote-Name",
@@ -367,6 +384,24 @@ async def test_request_without_a_length_passes_if_it_has_no_trailers(
         request = Request((("X-Keep", "1"),), method="POST", body=body)
         got = seen(*await ASK[protocol](home, request))
         assert got["X-KEEP"] == "1"
+
+
+# What Chatwoot, Bitwarden, Discourse, kubectl, S3's clients and each browser send.
+CLIENTS_SAY = (
+    *("Sec-Fetch-User", "uid", "access-token", "Auth-Email", "Api-Username"),
+    *("Impersonate-User", "x-amz-meta-uid", "x-amz-meta-user", "X-SYNO-TOKEN"),
+    *("X-Emby-Token", "Destination", "Depth", "Git-Protocol", "Tus-Resumable"),
+)
+
+
+@pytest.mark.parametrize("protocol", ASK)
+async def test_what_clients_say_for_themselves_arrives(
+    home: Household, protocol: str
+) -> None:
+    said = tuple((name, f"of {name}") for name in CLIENTS_SAY)
+    got = seen(*await ASK[protocol](home, Request(said)))
+    for name, value in said:
+        assert got[name.upper()] == value
 
 
 async def test_no_name_can_be_had_dropped_on_the_way(home: Household) -> None:

@@ -152,6 +152,8 @@ TARGETS = {
     f"https://{HOST}/echo?x=1": "/echo?x=1",
     f"https://{HOST.upper()}/echo?x=1": "/echo?x=1",
     f"HTTPS://{HOST}:443/echo?x=1": "/echo?x=1",
+    f"https://{HOST}": "/",
+    f"https://{HOST}:443": "/",
     "/echo?x=https://barn.example.com/": "/echo?x=https://barn.example.com/",
     "//barn.example.com/echo": "//barn.example.com/echo",
     f"http://{HOST}/echo": None,

@@ -82,6 +82,24 @@ async def test_connect_opens_no_tunnel(home: Household, target: str) -> None:
     assert b"inside" not in answer
 
 
+@pytest.mark.parametrize("protocol", ["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("method", ["connect", "Connect"])
+async def test_connect_in_other_letters_reaches_no_service(
+    home: Household, method: str, protocol: str
+) -> None:
+    """HAProxy takes it for a method that it does not know, some services for CONNECT."""
+    if protocol == "HTTP/1.1":
+        assert (await home.get(HOST, "/", method=method))[0] == 405
+        return
+    h2 = H2(await home.visit(HOST, "h2"))
+    h2.request(
+        1,
+        *((":method", method), (":scheme", "https")),
+        *((":authority", HOST), (":path", "/")),
+    )
+    assert await asyncio.to_thread(h2.status) == 405
+
+
 @pytest.mark.parametrize("target", [HOST, f"{HOST}:443", f"{HOST}:22"])
 async def test_connect_over_http_2_opens_no_tunnel(
     home: Household, target: str

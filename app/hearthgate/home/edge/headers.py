@@ -18,24 +18,28 @@ from typing import Final
 WORDS: Final = (
     # the address: X-Real-IP, CF-Connecting-IPv6, X-Azure-ClientIP, X-Remote-Addr …
     *("ip", "ipv4", "ipv6", "addr", "address"),
-    *("clientip", "realip", "remoteip", "socketip", "srcip"),
+    *("clientip", "realip", "remoteip", "socketip", "srcip", "userip"),
+    *("ipaddr", "ipaddress"),
     # what a proxy saw: X-Forwarded-For, Forwarded (RFC 7239), X-Forward-For …
-    *("forward", "forwarded", "forwardedfor"),
+    *("forward", "forwarded", "forwardedfor", "forwardfor"),
     # who it is, by single sign-on: X-Amzn-Oidc-Identity, X-Goog-IAP-JWT-Assertion …
     *("iap", "oidc", "saml", "shib", "sso", "webauth", "remoteuser", "authuser"),
     # the visitor's certificate, or how it came: SSL-Client-Verify, X-ARR-SSL, X-TLS-…
-    *("ssl", "tls", "clientcert", "https"),
+    *("ssl", "tls", "clientcert", "sslclientcert", "https"),
 )
 # A star stands for any letters, digits and dashes, or for nothing.
 FAMILIES: Final = (
     # The user, whatever stands before: X-Remote-User, IV-User, X-Auth-Username.
     *("user", "*-user", "username", "*-username", "userinfo", "*-userinfo"),
     *("groups", "*-groups", "roles", "*-roles", "email", "*-email", "mail"),
-    *("uid", "upn", "eppn", "displayname", "*-dn", "*-jwt-assertion"),
+    *("upn", "eppn", "displayname", "*-dn", "*-jwt-assertion"),
     "remote-*",  # Authelia, Pangolin, YunoHost, Apache
     "x-remote-*",  # Home Assistant's ingress, and many
     "auth-user*",
+    *("auth-mail", "auth-uid", "auth-cn"),  # LemonLDAP::NG
     "x-auth-user*",
+    *("x-auth-mail", "x-auth-fullname", "x-auth-displayname"),
+    *("x-auth-group", "x-auth-role", "x-group", "x-role", "x-fullname"),
     "x-auth-request-*",  # oauth2-proxy
     "x-auth-subject",  # gatekeepers of Keycloak
     "x-auth-name",
@@ -52,6 +56,15 @@ FAMILIES: Final = (
     "x-teleport-*",
     "teleport-*",
     "x-organizr-*",
+    "x-cosmos-*",
+    "x-ldap-*",
+    "x-jwt-payload",  # Istio, as the next one: a token's content, without its signature
+    "x-jwt-claim-*",
+    "x-rh-identity",
+    "x-sp-user*",  # ShinyProxy
+    "kubeflow-*",
+    # Shibboleth, if told to use headers
+    *("affiliation", "entitlement", "persistent-id", "targeted-id"),
     "x-sandstorm-*",
     "x-user-email",
     "x-user-name",
@@ -97,6 +110,7 @@ FAMILIES: Final = (
     "x-cluster-*",
     "x-originating-*",
     "x-coming-from",
+    "x-forwarder-for",
     # The host, the scheme and the path, which some believe more than the request.
     "x-original-*",  # IIS, Symfony, Laminas
     "x-rewrite-*",
@@ -127,12 +141,33 @@ FAMILIES: Final = (
     "http2-settings",  # half of an upgrade to h2c
     "cookie2",
 )
-# Clients of these services name themselves in them, and no proxy does.
+# What browsers and other clients say for themselves, and no proxy does. Some of them
+# choose as whom somebody acts who may act as others: without the header the service
+# would do it as the one who has more rights.
 EXCEPTIONS: Final = (
+    "sec-fetch-user",  # every browser: whether somebody clicked
+    "api-username",  # Discourse
+    "auth-email",  # Bitwarden: no login without it
+    "es-security-runas-user",
+    "impersonate-*",  # Kubernetes
+    "x-api-user",  # Habitica
     "x-clickhouse-user",
-    "x-trino-user",
+    "x-plex-username",
     "x-presto-user",
     "x-redmine-switch-user",
+    "x-run-as-user",  # Opencast, as the next one
+    "x-run-with-roles",
+    "x-storage-user",  # OpenStack
+    "x-trino-user",
+    "x-trino-original-user",
+    # What somebody stores with a file, under names of any letters. They are part of the
+    # signature, so a request without one of them is refused.
+    "x-amz-meta-*",  # S3: MinIO, Garage …
+    "x-goog-meta-*",
+    "x-ms-meta-*",
+    "x-account-meta-*",  # OpenStack, as the next two
+    "x-container-meta-*",
+    "x-object-meta-*",
 )
 
 
@@ -142,7 +177,7 @@ def pattern() -> str:
     One pass with PCRE's compiler is cheaper than a hundred rules that each walk the
     list. Holds neither blanks nor quotes, so it is one word in a configuration.
     """
-    kept = "|".join(EXCEPTIONS)
+    kept = "|".join(name.replace("*", ".*") for name in EXCEPTIONS)
     words = "|".join(WORDS)
     # One search for all that may stand at the end is cheaper than one for each.
     ends = "|".join(name[2:] for name in FAMILIES if name.startswith("*-"))

@@ -84,7 +84,7 @@ def frontend_rules(routes: Iterable[Route]) -> Iterator[str]:
     yield from _size()
     # What it opens no rule sees. The CONNECT of a WebSocket over HTTP/2 (RFC 8441) is a
     # GET with "Upgrade" by now.
-    yield f"{_answer(405)} hdr Allow GET if METH_CONNECT"
+    yield f"{_answer(405)} hdr Allow GET if {{ method -m str -i connect }}"
     yield from _target()
     yield from _host()
     yield from _tunnel(routes)
@@ -148,6 +148,8 @@ def _target() -> Iterator[str]:
     )
     yield f"{_answer(400)} if !{path} !{absolute} !{{ var(txn.server) -m bool }}"
     # In HTTP/2 it is always absolute here, and HAProxy makes a path of it by itself.
+    # "https://cottage.example.com" is valid and has none (RFC 9110 §4.2.3).
+    yield f"  http-request set-uri / if {absolute} !{{ pathq -m found }}"
     yield f"  http-request set-uri %[pathq] if {absolute} !{{ fc_http_major 2 }}"
 
 

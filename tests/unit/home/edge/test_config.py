@@ -248,10 +248,18 @@ CLIENTS_SAY = """
     destination overwrite lock-token timeout if oc-checksum x-oc-mtime
     docker-distribution-api-version git-protocol grpc-timeout grpc-encoding
     apollo-require-preflight hx-request x-ship x-zip x-tip x-description
+    x-syno-token x-auth-key client-id x-user-agent tus-resumable upload-offset
+    ocs-apirequest x-cool-wopi-ismodifiedbyuser x-transmission-session-id sudo
+    private-token x-gitea-otp mcp-session-id kbn-xsrf x-kobo-userkey csrfpreventiontoken
+    uid client expiry access-token api-access-token e-mail x-e-mail x-mail x-auth-id
+    sec-fetch-user auth-email api-username impersonate-user impersonate-uid x-api-user
+    x-amz-meta-uid x-amz-meta-user x-amz-meta-real-ip x-amz-meta-my_name.txt
 """
 
 
-@pytest.mark.parametrize("name", [*CLIENTS_SAY.split(), *EXCEPTIONS])
+@pytest.mark.parametrize(
+    "name", [*CLIENTS_SAY.split(), *(one.replace("*", "x_y") for one in EXCEPTIONS)]
+)
 def test_what_clients_say_for_themselves_passes(name: str) -> None:
     assert not re.compile(pattern()).match(name)
 
