@@ -302,8 +302,12 @@ class Home:
         return found
 
     async def service_moved(self, exposure: Exposure, target: Target) -> None:
-        """Let an exposure follow its service to a new address."""
-        moved = replace(exposure, target=target)
+        """Let an exposure follow its service to a new address.
+
+        Nobody but the network has said so. What is off is not turned on at an address
+        that its owner has not seen.
+        """
+        moved = replace(exposure, target=target).decided_after(exposure)
         await self._store.update(
             lambda state: (
                 state.with_exposure(moved)

@@ -15,7 +15,7 @@ PROTOCOLS_MAX: Final = 8
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}(?:/[a-z0-9][a-z0-9.-]{0,15})?")
 # HTTP in any form, and what would hide it. A WebSocket needs no permission.
 _NEVER: Final = re.compile(
-    r"(?:h[0-9]+c?|http|https|tls|ssl|connect-.*|websocket)(?:/.*)?"
+    r"(?:h[0-9]+c?(?:-.*)?|https?[0-9.-]*|tls.*|ssl.*|connect(?:-.*)?)(?:/.*)?"
 )
 
 

@@ -16,7 +16,17 @@ def test_name_of_a_protocol_may_be_allowed(name: str) -> None:
     "name",
     [
         *("h2c", "h2", "h3", "http", "http/1.1", "http/2.0", "https", "tls/1.2", "tls"),
-        *("connect-udp", "connect-ip", "connect-tcp", "websocket", "websocket/13"),
+        *(
+            "h2c-14",
+            "http2",
+            "connect",
+            "tls1.3",
+            "connect-udp",
+            "connect-ip",
+            "connect-tcp",
+            "websocket",
+            "websocket/13",
+        ),
     ],
 )
 def test_what_could_carry_requests_never_is(name: str) -> None:

@@ -21,6 +21,7 @@ from tests.unit.home.test_home import TARGET, Stage, relay
 PASSWORD = AccessWish("anna", Secret("a word for us"))
 ON = ExposureWish(True, "found.home.example.com", None, PASSWORD, hass_may_switch=True)
 OFF = ExposureWish(False)
+ELSEWHERE = replace(TARGET, host="192.168.1.66")
 
 
 @pytest.fixture
@@ -106,6 +107,28 @@ async def test_rules_that_were_changed_while_it_was_off_are_public_by_a_click_fi
         await stage.home.switch("found", enabled=True)
     assert not kept(stage).enabled
     await wish(stage, replace(OFF, enabled=True), OFF)
+    await stage.home.switch("found", enabled=True)
+    assert kept(stage).enabled
+
+
+async def test_address_that_only_the_network_has_said_is_public_by_a_click_first(
+    stage: Stage,
+) -> None:
+    """Anything at home may announce the name of a service that is off."""
+    await wish(stage, ON, OFF)
+    await stage.home.service_moved(kept(stage), ELSEWHERE)
+    assert kept(stage).target == ELSEWHERE
+    with pytest.raises(SwitchNotAllowedError):
+        await stage.home.switch("found", enabled=True)
+    assert not kept(stage).enabled
+
+
+async def test_service_that_moved_while_it_was_on_is_switched_as_before(
+    stage: Stage,
+) -> None:
+    await wish(stage, ON)
+    await stage.home.service_moved(kept(stage), ELSEWHERE)
+    await stage.home.switch("found", enabled=False)
     await stage.home.switch("found", enabled=True)
     assert kept(stage).enabled
 
