@@ -314,6 +314,34 @@ async def test_second_header_line_is_no_guess_and_lets_nobody_in(
         assert service.requests == 0
 
 
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda pair: f"Basic\t{pair}",
+        lambda pair: f"Basic {pair.rstrip('=')}",
+        lambda pair: f"Basic {pair[:4]} {pair[4:]}",
+        lambda pair: f"Basic:{pair}",
+        lambda pair: f"Bearer x, Basic {pair}",
+    ],
+    ids=["tab", "no padding", "blank", "colon", "second scheme"],
+)
+async def test_password_that_only_a_service_can_read_reaches_none(
+    tmp_path: Path, access: Access, spell: Callable[[str], str]
+) -> None:
+    async with locked(tmp_path, access) as (home, _service):
+        cookie = await sign_in(home, ELSEWHERE)
+        said = spell(basic()["Authorization"].removeprefix("Basic "))
+        for ask, expected in (
+            ({"Authorization": said}, 401),
+            ({"Authorization": said, **cookie}, 200),
+        ):
+            got, body = await home.get(HOST, headers=ask)
+            assert got == expected
+            assert b"authorization" not in body
+        own = {"Authorization": "Bearer basic", **cookie}
+        assert b"Bearer basic" in (await home.get(HOST, headers=own))[1]
+
+
 async def test_password_longer_than_any_is_no_guess(
     tmp_path: Path, access: Access, hashed: list[str]
 ) -> None:

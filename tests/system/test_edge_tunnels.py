@@ -87,7 +87,7 @@ async def test_connect_opens_no_tunnel(home: Household, target: str) -> None:
 async def test_connect_in_other_letters_reaches_no_service(
     home: Household, method: str, protocol: str
 ) -> None:
-    """HAProxy takes it for a method that it does not know, some services for CONNECT."""
+    """HAProxy does not know such a method, and some services take it for CONNECT."""
     if protocol == "HTTP/1.1":
         assert (await home.get(HOST, "/", method=method))[0] == 405
         return
