@@ -17,12 +17,17 @@ import asyncio
 from collections.abc import AsyncIterator, Generator, Iterator
 import inspect
 
+from hypothesis import settings
 import pytest
 from xdist.workermanage import WorkerController
 
 from tests.tools import leaks
 
 FAILED = pytest.StashKey[bool]()
+
+# On a busy machine any example may take long.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,8 +6,8 @@ An SVG can carry script, ask for pages, and draw itself a billion times. Allowed
 icons are made of; whatever is not known here is refused, and nothing is mended, because
 sanitisers get bypassed. Read is a part of XML in which no two readers differ: quotes
 around each value, no document type of its own, no entities but the five of XML. Each
-expression is possessive and each token is looked at once, so the work grows with the
-size and no faster. Pure; draws nothing.
+token is looked at once, so the work grows with the size and no faster. Pure; draws
+nothing.
 """
 
 from collections.abc import Iterator
@@ -22,25 +22,28 @@ _USES_MAX = 8
 # Each draws a mask or pattern as a whole, which may be most of the file.
 _REFERENCES_MAX = 200
 _SVG = "http://www.w3.org/2000/svg"
-_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*+(?::[A-Za-z_][A-Za-z0-9_.-]*+)?+"
+# Only single characters repeat possessively: a group that does so is matched wrongly by
+# Python before 3.11.5 (its issue 106052). What follows a group cannot begin like it, so
+# that what is given up on the way back is looked at once.
+_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*+(?::[A-Za-z_][A-Za-z0-9_.-]*+)?"
 _BLANK = r"[\t\n\r ]"
 _ENTITY = r"&(?:amp|lt|gt|quot|apos);"
-_VALUE = rf"(?:\"(?:[^\"<&]++|{_ENTITY})*+\"|'(?:[^'<&]++|{_ENTITY})*+')"
+_VALUE = rf"(?:\"[^\"<&]*+(?:{_ENTITY}[^\"<&]*+)*\"|'[^'<&]*+(?:{_ENTITY}[^'<&]*+)*')"
 _PROLOG = re.compile(
     rf"(?:<\?xml{_BLANK}++version{_BLANK}*+={_BLANK}*+[\"']1\.0[\"']"
-    rf"(?:{_BLANK}++encoding{_BLANK}*+={_BLANK}*+[\"'](?:utf-8|us-ascii)[\"'])?+"
-    rf"(?:{_BLANK}++standalone{_BLANK}*+={_BLANK}*+{_VALUE})?+{_BLANK}*+\?>)?+",
+    rf"(?:{_BLANK}++encoding{_BLANK}*+={_BLANK}*+[\"'](?:utf-8|us-ascii)[\"'])?"
+    rf"(?:{_BLANK}++standalone{_BLANK}*+={_BLANK}*+{_VALUE})?{_BLANK}*+\?>)?",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
-    rf"(?P<text>(?:[^<&]++|{_ENTITY})++)"
-    r"|<!--(?P<comment>(?:[^-]++|-(?!-))*+)-->"
-    r"|<!\[CDATA\[(?P<data>(?:[^\]]++|\](?!\]>))*+)\]\]>"
+    rf"(?P<text>(?:[^<&]|{_ENTITY})[^<&]*+(?:{_ENTITY}[^<&]*+)*)"
+    r"|<!--(?P<comment>[^-]*+(?:-[^-]++)*)-->"
+    r"|<!\[CDATA\[(?P<data>[^\]]*+(?:\](?!\]>)[^\]]*+)*)\]\]>"
     rf"|<!DOCTYPE{_BLANK}++(?P<doctype>svg(?:{_BLANK}++(?:PUBLIC{_BLANK}++{_VALUE}|SYSTEM)"
-    rf"{_BLANK}++{_VALUE})?+){_BLANK}*+>"
+    rf"{_BLANK}++{_VALUE})?){_BLANK}*+>"
     rf"|</(?P<end>{_NAME}){_BLANK}*+>"
     rf"|<(?P<start>{_NAME})"
-    rf"(?P<attributes>(?:{_BLANK}++{_NAME}{_BLANK}*+={_BLANK}*+{_VALUE})*+)"
+    rf"(?P<attributes>(?:{_BLANK}++{_NAME}{_BLANK}*+={_BLANK}*+{_VALUE})*)"
     rf"{_BLANK}*+(?P<empty>/?)>"
 )
 _ATTRIBUTE = re.compile(rf"({_NAME}){_BLANK}*+={_BLANK}*+({_VALUE})")

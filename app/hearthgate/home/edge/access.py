@@ -178,12 +178,14 @@ def _kept_from_the_service(access: Access) -> Iterator[str]:
     the service, as Home Assistant's page does, and WebSockets come in from browsers
     that send them no password (Safari).
     """
+    is_basic = (
+        "{ req.fhdr(authorization) -m reg -i '(^|,)[[:space:]]*basic([^a-z0-9]|$)' }"
+    )
     for ours in (
         f"{{ http_auth_user -m str -- {escape(access.username)} }}",
         "{ req.fhdr_cnt(authorization) gt 1 }",  # which of them was not looked at
-        # Basic that HAProxy cannot read (no padding, a tab), but a service perhaps can.
-        "{ req.fhdr(authorization) -m reg -i '(^|,)[[:space:]]*basic([^a-z0-9]|$)' }"
-        " !{ http_auth_user -m found }",
+        # HAProxy cannot read it (no padding, a tab), but a service perhaps can.
+        f"{is_basic} !{{ http_auth_user -m found }}",
     ):
         yield f"  http-request del-header Authorization if {ours}"
 
