@@ -322,7 +322,7 @@ async def test_a_hostname_may_have_letters_of_another_language(
         assert (moved["hostname"], moved["hostname_shown"]) == (sent, typed.lower())
         assert (await scene.visit(sent)).status == 200
         assert await is_refused(scene, f"strasse.{DOMAIN}")
-        with pytest.raises(ApiError, match="has signs that no hostname may have"):
+        with pytest.raises(ApiError, match="has characters that no hostname may have"):
             await api.expose(street["id"], hostname=f"💩.{DOMAIN}")
 
 

@@ -103,7 +103,7 @@ def normalise_host(text: str) -> str:
             text=text[:80], reason="it has no valid host name or address"
         )
     if _NUMBER.fullmatch(labels[-1]):
-        reason = "what looks like an address is none"
+        reason = "it looks like an IP address, but is none"
         raise HostnameInvalidError(text=text[:80], reason=reason)
     return name
 
@@ -186,7 +186,7 @@ def _label_fault(label: str, err: Exception | None = None) -> str:
     if label.startswith("xn--"):
         return f"“{label}” stands for no name"
     if isinstance(err, idna.InvalidCodepoint | idna.InvalidCodepointContext):
-        return f"“{label}” has signs that no hostname may have"
+        return f"“{label}” has characters that no hostname may have"
     if "too long" in str(err):
         return f"“{label}” is longer than {_LABEL_MAX} characters in DNS"
     return _NO_DNS

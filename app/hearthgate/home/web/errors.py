@@ -64,6 +64,17 @@ class InvalidBodyError(HearthgateError):
     status = 422
 
 
+class InvalidValueError(InvalidBodyError):
+    """Raise if a field's value is wrong in a way that has an error of its own.
+
+    `quoted` has the fields: that error's words are for the user, who sees no names of
+    fields, and `field` is for a program.
+    """
+
+    message = "{message}"
+    hint = "{hint}"
+
+
 class BodyTooLargeError(HearthgateError):
     """Raise if a body exceeds what any request of ours needs."""
 

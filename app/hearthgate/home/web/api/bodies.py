@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from aiohttp import web
 import voluptuous as vol
 
+from hearthgate.errors import HearthgateError, quoted
 from hearthgate.home.access import ACCESS_SCHEMA
 from hearthgate.home.model import Target
 from hearthgate.home.protocols import PROTOCOLS_MAX, protocol_mistake
@@ -21,6 +22,7 @@ from hearthgate.home.web.api.facade import KEEP, AccessWish, ExposureWish, Keep
 from hearthgate.home.web.errors import (
     BodyTooSlowError,
     InvalidBodyError,
+    InvalidValueError,
     NotJsonError,
     NotJsonTypeError,
 )
@@ -85,6 +87,10 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _invalid(error: vol.Invalid) -> InvalidBodyError:
     field = ".".join(str(part) for part in error.path) or "body"
+    why = error.__cause__
+    if isinstance(why, HearthgateError):
+        fields = why.told_fields() | {"field": field[:100]}
+        return InvalidValueError(**quoted(why.code, str(why), why.advice, fields))
     return InvalidBodyError(field=field[:100], reason=error.error_message[:300])
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 import json
 import logging
 from typing import Any
@@ -130,6 +131,50 @@ async def test_a_wrong_service_is_refused_and_names_the_field(
     assert (status, error["code"]) == (422, "invalid_body")
     assert error["fields"]["field"] == field
     assert owner.home.services == {}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A value that is wrong, and the words for it."""
+
+    method: str
+    path: str
+    body: dict[str, object]
+    said: str
+    message: str
+    hint: str
+
+
+REFUSED = [
+    Refused(
+        method="POST",
+        path="/api/services",
+        body={"name": "x", "url": "192.168.1.300"},
+        said="invalid_address",
+        message="192.168.1.300 can't be the address of a service: it looks like an IP "
+        "address, but is none.",
+        hint="Use an address like 192.168.1.20:3000 or http://nas.local:5000.",
+    ),
+    Refused(
+        method="PUT",
+        path="/api/services/s-1/exposure",
+        body={"enabled": True, "hostname": "x_y.example.com"},
+        said="hostname_invalid",
+        message="“x_y.example.com” is not a hostname: “x_y” may only have letters, "
+        "digits and hyphens.",
+        hint="A hostname looks like photos.home.example.com.",
+    ),
+]
+
+
+@pytest.mark.parametrize("wrong", REFUSED, ids=lambda one: one.said)
+async def test_a_wrong_value_is_told_in_a_users_words_without_the_name_of_a_field(
+    owner: Running, wrong: Refused
+) -> None:
+    status, error = await error_of(owner, wrong.method, wrong.path, json=wrong.body)
+    assert (status, error["code"]) == (422, "invalid_body")
+    assert error["fields"]["said"] == wrong.said
+    assert (error["message"], error["hint"]) == (wrong.message, wrong.hint)
 
 
 BAD_WISHES: list[tuple[dict[str, object], str]] = [

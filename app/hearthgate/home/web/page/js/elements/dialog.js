@@ -83,12 +83,12 @@ export class HgDialog extends HgElement {
 
   async #save() {
     if (this.busy) return;
+    this.problem.problem = null;
     if (!this.check()) {
       this.#reveal();
       return;
     }
     this.busy = true;
-    this.problem.problem = null;
     try {
       await this.save();
       this.done();
