@@ -67,6 +67,6 @@ def restore(tar: Path, data: Path) -> None:
     """Put a backup into a data folder that does not exist yet."""
     unpacked = data.with_name(f"{data.name}.unpacked")
     with tarfile.open(tar) as archive:
-        archive.extractall(unpacked, filter="tar")
+        archive.extractall(unpacked)  # ours; filter= came with Python 3.11.4
     (unpacked / _INSIDE).rename(data)
     unpacked.rmdir()

@@ -456,7 +456,7 @@ async def test_the_command_line_shows_switches_on_and_off(
         assert await is_refused(scene, f"wine.{DOMAIN}")
         with pytest.raises(ProcessError) as failed:
             scene.home.run("home", "expose", "nobody")
-        assert "not there" in str(failed.value)
+        assert "no such service" in str(failed.value)
         assert "Traceback" not in str(failed.value)
     finally:
         await scene.remove(service["id"])

@@ -123,15 +123,19 @@ class Entities:
         async with Connection(broker, self._identity, will) as client:
             _LOGGER.info("Entities are at the broker %s:%d", broker.host, broker.port)
             await client.hear({topic}, wills=True)
+            lost: Exception | None = None
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._obey(client), name="MQTT commands")
                     tasks.create_task(self._tell(client), name="MQTT states")
-            except* aiomqtt.MqttError as lost:
-                raise client.reason(first_of(lost)) from lost
+            except* aiomqtt.MqttError as group:
+                # Raised here, it would be in a group with Python before 3.11.4.
+                lost = first_of(group)
             finally:  # a clean end sends no last will
                 with suppress(aiomqtt.MqttError):
                     await client.publish(topic, _OFFLINE, qos=1, retain=True)
+            if lost is not None:
+                raise client.reason(lost) from lost
 
     async def _tell(self, client: Connection) -> None:
         with self._home.subscribe() as events:
